@@ -1,0 +1,1 @@
+"""One scan: frozen inputs in, outputs out."""

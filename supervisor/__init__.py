@@ -1,0 +1,1 @@
+"""Many runtimes: watched, recorded and commanded from another process."""

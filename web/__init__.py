@@ -1,0 +1,1 @@
+"""Pages and partials, with the typed context that each template takes."""

@@ -1,0 +1,200 @@
+"""The OPC UA server of a node, hosted by the gate process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pathlib
+import secrets
+from dataclasses import dataclass
+
+import structlog
+from asyncua import Server, ua
+from asyncua.server.address_space import MethodService, NodeManagementService, ViewService
+from asyncua.server.internal_server import InternalServer
+from asyncua.server.internal_session import InternalSession
+from asyncua.server.subscription_service import SubscriptionService
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+import scan
+from scan.problem import fail
+
+from .certificates import CertificateFiles, application_uri, ensure_certificate
+from .nodes import build, namespace_uri
+from .plane import Sampler, Submit, TagAttributes, Tags, TagSpace
+from .types import can_serve
+from .users import UserFile, UserManager
+
+log = structlog.get_logger("tickwork.opcua")
+
+DEFAULT_PORT = 4840
+SESSIONS_MAX = 50
+CONNECTIONS_MAX = 100
+ACTIVATION_S = 10.0
+STOP_S = 2.0
+
+SECURE_POLICIES = [
+    ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
+    ua.SecurityPolicyType.Basic256Sha256_Sign,
+    ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
+    ua.SecurityPolicyType.Aes128Sha256RsaOaep_Sign,
+    ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
+    ua.SecurityPolicyType.Aes256Sha256RsaPss_Sign,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OpcUaConfig:
+    """``directory`` keeps certificates and users. ``insecure`` adds policy None; ``anonymous`` reads without a user.
+
+    ``trust_all`` accepts every client certificate; otherwise unknown ones go to ``rejected`` for an administrator.
+    """
+
+    node: str
+    directory: pathlib.Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    insecure: bool = False
+    anonymous: bool = False
+    trust_all: bool = False
+    hosts: tuple[str, ...] = ()  # further names and addresses for the certificate
+
+
+class _InternalServer(InternalServer):
+    """asyncua's core with our address space, unguessable session tokens and no remote administration."""
+
+    def __init__(self, tags: Tags, submit: Submit, users: UserManager) -> None:
+        super().__init__(user_manager=users)  # type: ignore[arg-type]
+        self.allow_remote_admin = False
+        self.max_connections = CONNECTIONS_MAX
+        self.max_pending_activation_seconds = ACTIVATION_S
+        space = TagSpace()
+        space.tags = tags
+        self.aspace = space
+        self.attribute_service = TagAttributes(space, submit)
+        self.view_service = ViewService(space)
+        self.method_service = MethodService(space)
+        self.node_mgt_service = NodeManagementService(space)
+        self.subscription_service = SubscriptionService(space, iserver=self)
+        self.isession.aspace = space
+        self.isession.subscription_service = self.subscription_service
+
+    def create_session(self, *args: object, **kwargs: object) -> InternalSession:
+        if len(self._external_sessions) >= SESSIONS_MAX:
+            raise ua.uaerrors.BadTooManySessions
+        session = super().create_session(*args, **kwargs)  # type: ignore[arg-type]
+        self.unregister_external_session(session)
+        session.auth_token = ua.NodeId(secrets.token_bytes(32), 0, ua.NodeIdType.ByteString)
+        self.register_external_session(session)
+        return session
+
+
+class OpcUaServer:
+    """Serves the symbols of the running program. ``submit`` hands an atomic group of writes to the scan."""
+
+    def __init__(self, view: scan.NodeView, submit: Submit, config: OpcUaConfig) -> None:
+        self._view = view
+        self._submit = submit
+        self._config = config
+        self._server: Server | None = None
+        self._tags = Tags(view, 0)
+        self._sampler: Sampler | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._files: CertificateFiles | None = None
+        self._nodes: list[ua.NodeId] = []
+
+    async def start(self) -> None:
+        """Raises TickworkError: UA1001 when the port cannot be had, UA1002 for unusable certificates."""
+        config = self._config
+        self._files = await asyncio.to_thread(ensure_certificate, config.directory, config.node, config.hosts)
+        users = UserManager(UserFile(config.directory / "users.toml"), config.anonymous)
+        core = _InternalServer(self._tags, self._submit, users)
+        server = Server(iserver=core)
+        await server.init()
+        server.set_server_name(f"Tickwork {config.node}")
+        await server.set_application_uri(application_uri(config.node))
+        server.set_endpoint(f"opc.tcp://{config.host}:{config.port}/tickwork")
+        policies = ([ua.SecurityPolicyType.NoSecurity] if config.insecure else []) + SECURE_POLICIES
+        server.set_security_policy(policies)
+        tokens: list[type] = [ua.UserNameIdentityToken]
+        server.set_identity_tokens([ua.AnonymousIdentityToken, *tokens] if config.anonymous else tokens)
+        await server.load_certificate(self._files.certificate)
+        await server.load_private_key(self._files.key)
+        if not config.trust_all:
+            server.set_certificate_validator(self._validate)
+        self._tags.index = await server.register_namespace(namespace_uri(config.node))
+        self._server = server
+        await self.rebind()
+        await self._listen(server)
+        self._sampler = Sampler(core.aspace)  # type: ignore[arg-type]
+        self._task = asyncio.create_task(self._sampler.run())
+
+    async def _listen(self, server: Server) -> None:
+        try:
+            await server.start()
+        except OSError as error:
+            self._server = None
+            raise fail(
+                "UA1001",
+                f"the OPC UA server cannot listen on {self._config.host}:{self._config.port}",
+                found=str(error),
+                remedy="free the port or set another one: [opcua] port = … in plant.toml",
+            ) from error
+
+    async def rebind(self) -> None:
+        """Bring the address space in line with the running program; NodeIds of equal paths stay."""
+        if self._server is None:
+            return
+        core = self._server.iserver
+        application = self._view.application
+        symbols = [symbol for symbol in application.symbols if can_serve(symbol)] if application else []
+        if self._nodes:
+            parameters = ua.DeleteNodesParameters()
+            parameters.NodesToDelete = [
+                ua.DeleteNodesItem(NodeId=node, DeleteTargetReferences=True) for node in reversed(self._nodes)
+            ]
+            core.node_mgt_service.delete_nodes(parameters)
+        items = build(symbols, node=self._config.node, index=self._tags.index)
+        self._nodes = [item.RequestedNewNodeId for item in items]
+        core.node_mgt_service.add_nodes(items)
+        self._tags.bind(symbols)
+        if self._sampler is not None:
+            self._sampler.forget()
+
+    async def _validate(self, certificate: x509.Certificate, application: ua.ApplicationDescription) -> None:
+        assert self._files is not None
+        name = certificate.fingerprint(hashes.SHA256()).hex()
+        trusted = {
+            x509.load_der_x509_certificate(path.read_bytes()).fingerprint(hashes.SHA256()).hex()
+            for path in self._files.trusted.glob("*.der")
+        }
+        if name in trusted:
+            return
+        rejected = self._files.rejected / f"{name}.der"
+        if len(list(self._files.rejected.iterdir())) < 100:
+            rejected.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+        log.warning(
+            "client certificate is not trusted", application=application.ApplicationUri, file=rejected.name
+        )
+        raise ua.uaerrors.BadSecurityChecksFailed
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        if self._server is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._server.stop(), STOP_S)
+            self._server = None
+
+    def clients(self) -> list[str]:
+        if self._server is None or self._server.bserver is None:
+            return []
+        peers = (client.peer_name for client in self._server.bserver.clients)
+        return [f"opcua {peer[0]}:{peer[1]}" for peer in peers if peer]
+
+    def endpoints(self) -> list[str]:
+        return [f"opc.tcp://{self._config.host}:{self._config.port}/tickwork"] if self._server else []

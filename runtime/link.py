@@ -17,7 +17,7 @@ latest-wins and carry no seq. Times are UTC nanoseconds of the node's clock unle
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -252,6 +252,8 @@ class Fetch(_Message, frozen=True):
 Up = Hello | Describe | Batch | Journal | Status | CommandResult | DeployState | Fetched
 Down = Challenge | Welcome | Refused | Committed | Command | Deploy | Fetch
 
+_M = TypeVar("_M")
+
 _ENCODER = msgspec.msgpack.Encoder()
 _UP = msgspec.msgpack.Decoder(Up)
 _DOWN = msgspec.msgpack.Decoder(Down)
@@ -263,15 +265,15 @@ def encode(message: Up | Down) -> bytes:
 
 def decode_up(frame: bytes) -> Up:
     """A message from a node. Raises TickworkError LK1001 on bytes that are no message of this version."""
-    return _decode(_UP, frame)  # type: ignore[no-any-return]
+    return _decode(_UP, frame)
 
 
 def decode_down(frame: bytes) -> Down:
     """A message from a supervisor. Raises TickworkError LK1001 on bytes that are no message of this version."""
-    return _decode(_DOWN, frame)  # type: ignore[no-any-return]
+    return _decode(_DOWN, frame)
 
 
-def _decode(decoder: msgspec.msgpack.Decoder, frame: bytes) -> object:  # type: ignore[type-arg]
+def _decode(decoder: msgspec.msgpack.Decoder[_M], frame: bytes) -> _M:
     if len(frame) > FRAME_SIZE_MAX:
         raise fail("LK1002", f"a link frame of {len(frame)} bytes exceeds {FRAME_SIZE_MAX}")
     try:

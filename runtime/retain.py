@@ -1,114 +1,190 @@
-"""Retained variables across restarts (IEC 61131-3 §6.5.6: a warm restart keeps them, a cold one does not).
+"""Retained variables on disk: what survives a crash, a power cut and a change of the program.
 
-The values are taken from the published snapshot, so the scan is never asked. The file names each variable by path and
-type: a changed program finds its variables again wherever they lie in its block, and none under a changed type.
+Rules.
+* Two slot files, written in turn, each with a generation and a checksum over all of it. A write that is torn at any
+  byte leaves the other slot whole; the whole slot with the higher generation counts.
+* Values are kept by path and type, not by offset, so they find their variable in the next program.
+* Both slots unreadable is a problem that somebody must see (PL5001), never silently initial values.
+
+The scan thread has no part in this: the saver reads the published snapshot.
+
+File: ``MAGIC``, then little-endian u32 version, u64 generation, u64 body length, u32 CRC-32 of the body, then the body
+(msgpack). The checksum also covers the header fields, so that a torn header is seen.
 """
 
 from __future__ import annotations
 
+import os
 import pathlib
+import struct
 import zlib
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runtime.state import write_atomically
 from scan.abi import Application, Symbol
+from scan.problem import Place, Problem
 
-FILE_NAME = "values.ret"
-_MAGIC = b"TWRT\x01"
+MAGIC = b"TWRETAIN"
+VERSION = 1
+BODY_SIZE_MAX = 256 * 1024 * 1024
+_HEADER = struct.Struct("<8sIQQI")
+SLOTS = ("slot-a", "slot-b")
 
-Bytes = npt.NDArray[np.uint8]
+
+class _Value(msgspec.Struct, frozen=True, array_like=True):
+    path: str
+    type: int
+    dims: tuple[tuple[int, int], ...]
+    length: int
+    data: bytes  # the symbol's bytes; one byte 0 or 1 for a located BOOL
 
 
-class Retained(msgspec.Struct, frozen=True):
-    """What a program kept: path -> (type as declared, bytes in the block)."""
-
-    digest: str
+class _Body(msgspec.Struct, frozen=True, array_like=True):
+    digest: str  # of the application that had these values
+    scan: int
     wall_ns: int
-    values: dict[str, tuple[str, bytes]]
+    values: tuple[_Value, ...]
 
 
-class Restored(msgspec.Struct, frozen=True):
-    application: Application
-    count: int  # variables that got their value back
-    lost: tuple[str, ...] = ()  # kept, but gone from the program or of another type now
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """``pairs`` are (offset in the block, bytes) for the application asked about; bits come as ``bits``."""
+
+    pairs: tuple[tuple[int, bytes], ...] = ()
+    bits: tuple[tuple[int, int, bool], ...] = ()  # (offset, bit, value)
+    scan: int = 0
+    wall_ns: int = 0
+    digest: str = ""
+    dropped: tuple[str, ...] = ()  # paths that the application no longer has, or has with another type
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not self.pairs and not self.bits
 
 
-class RetainFile:
-    """The values on disk, replaced as a whole and only when they changed."""
+class RetainStore:
+    """Saves and restores the retained variables of one node. One writer at a time."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self._path = folder / FILE_NAME
-        self._last: bytes = b""
+    def __init__(self, directory: pathlib.Path) -> None:
+        self._directory = directory
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._generation = max((slot.generation for slot in self._slots() if slot), default=0)
+        self._last_body = b""
 
-    def load(self) -> Retained | None:
-        """The kept values; None when there are none or the file is damaged (it is then put aside as *.damaged)."""
-        try:
-            data = self._path.read_bytes()
-        except OSError:
-            return None
-        body = data[len(_MAGIC) + 4 :]
-        try:
-            if (
-                data[: len(_MAGIC)] != _MAGIC
-                or zlib.crc32(body).to_bytes(4, "little") != data[len(_MAGIC) :][:4]
-            ):
-                raise msgspec.DecodeError("damaged")
-            return msgspec.msgpack.decode(body, type=Retained)
-        except (msgspec.DecodeError, msgspec.ValidationError):
-            self._path.replace(self._path.with_suffix(".damaged"))
-            return None
-
-    def save(self, retained: Retained) -> bool:
-        """Writes durably if a value differs from the last save; returns whether it wrote."""
-        values = msgspec.msgpack.encode((retained.digest, retained.values))
-        if values == self._last:
+    def save(self, application: Application, block: npt.NDArray[np.uint8], scan: int, wall_ns: int) -> bool:
+        """Write the retained values in ``block`` durably; False when nothing has changed since the last save."""
+        values = tuple(_cut(symbol, block) for symbol in application.symbols if symbol.retain)
+        changed = msgspec.msgpack.encode((application.digest, values))
+        if changed == self._last_body:
             return False
-        body = msgspec.msgpack.encode(retained)
-        write_atomically(self._path, _MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
-        self._last = values
+        body = msgspec.msgpack.encode(_Body(application.digest, scan, wall_ns, values))
+        generation = self._generation + 1
+        _write_slot(self._directory / SLOTS[generation % 2], generation, body)
+        self._generation = generation
+        self._last_body = changed
         return True
 
+    def load(self, application: Application) -> Restored:
+        """The newest whole slot, matched to the application's symbols by path and type; empty without any slot."""
+        slots = self._slots()
+        whole = [slot for slot in slots if slot is not None]
+        if not whole:
+            damaged = [name for name in SLOTS if (self._directory / name).exists()]
+            return Restored(problems=(self._unreadable(damaged),)) if damaged else Restored()
+        newest = max(whole, key=lambda slot: slot.generation)
+        return _match(application, newest.body)
 
-def retained_symbols(symbols: tuple[Symbol, ...]) -> tuple[Symbol, ...]:
-    return tuple(symbol for symbol in symbols if symbol.retain and not symbol.constant)
+    def _slots(self) -> list[_Slot | None]:
+        return [_read_slot(self._directory / name) for name in SLOTS]
 
-
-def capture(application: Application, block: Bytes, wall_ns: int) -> Retained:
-    """The retained values of a snapshot's block (uint8[block_size])."""
-    values = {
-        symbol.path: (symbol.type_name, _read(block, symbol))
-        for symbol in retained_symbols(application.symbols)
-    }
-    return Retained(application.digest, wall_ns, values)
-
-
-def restore(application: Application, retained: Retained) -> Restored:
-    """The application with kept values in its initial image."""
-    image = np.frombuffer(application.image, np.uint8).copy()
-    symbols = {symbol.path: symbol for symbol in retained_symbols(application.symbols)}
-    lost = []
-    for path, (type_name, data) in retained.values.items():
-        symbol = symbols.get(path)
-        if symbol is None or symbol.type_name != type_name or len(data) != symbol.size:
-            lost.append(path)
-        else:
-            _write(image, symbol, data)
-    patched = msgspec.structs.replace(application, image=image.tobytes())
-    return Restored(patched, len(retained.values) - len(lost), tuple(lost))
+    def _unreadable(self, damaged: list[str]) -> Problem:
+        return Problem(
+            "PL5001",
+            "the retained values cannot be read: no slot is whole",
+            Place(str(self._directory)),
+            expected="at least one slot with a matching checksum",
+            found=", ".join(damaged),
+            remedy="look at the disk; to start with initial values move the folder away and start again",
+        )
 
 
-def _read(block: Bytes, symbol: Symbol) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    generation: int
+    body: _Body
+
+
+def _cut(symbol: Symbol, block: npt.NDArray[np.uint8]) -> _Value:
     if symbol.bit >= 0:
-        return bytes([int(block[symbol.offset]) >> symbol.bit & 1])
-    return block[symbol.offset : symbol.offset + symbol.size].tobytes()
-
-
-def _write(image: Bytes, symbol: Symbol, data: bytes) -> None:
-    if symbol.bit >= 0:
-        mask = 1 << symbol.bit
-        image[symbol.offset] = (int(image[symbol.offset]) & ~mask) | (mask if data[0] else 0)
+        data = bytes([int(block[symbol.offset]) >> symbol.bit & 1])
     else:
-        image[symbol.offset : symbol.offset + symbol.size] = np.frombuffer(data, np.uint8)
+        data = block[symbol.offset : symbol.offset + symbol.size].tobytes()
+    return _Value(symbol.path, int(symbol.type), symbol.dims, symbol.length, data)
+
+
+def _checksum(generation: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(struct.pack("<IQQ", VERSION, generation, len(body))))
+
+
+def _write_slot(path: pathlib.Path, generation: int, body: bytes) -> None:
+    """In place: the other slot is the fall-back, and an in-place write needs no new directory entry to be durable."""
+    header = _HEADER.pack(MAGIC, VERSION, generation, len(body), _checksum(generation, body))
+    created = not path.exists()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as stream:
+            stream.write(header + body)
+            stream.truncate()
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if created:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _read_slot(path: pathlib.Path) -> _Slot | None:
+    """The slot, or None for anything that is not whole."""
+    try:
+        data = path.read_bytes()
+        magic, version, generation, length, checksum = _HEADER.unpack_from(data)
+    except (OSError, struct.error):
+        return None
+    body = data[_HEADER.size : _HEADER.size + length]
+    if magic != MAGIC or version != VERSION or length > BODY_SIZE_MAX or len(body) != length:
+        return None
+    if checksum != _checksum(generation, body):
+        return None
+    try:
+        return _Slot(generation, msgspec.msgpack.decode(body, type=_Body))
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+
+
+def _match(application: Application, body: _Body) -> Restored:
+    symbols = {symbol.path.upper(): symbol for symbol in application.symbols if symbol.retain}
+    pairs: list[tuple[int, bytes]] = []
+    bits: list[tuple[int, int, bool]] = []
+    dropped: list[str] = []
+    for value in body.values:
+        symbol = symbols.get(value.path.upper())
+        if symbol is None or not _fits(symbol, value):
+            dropped.append(value.path)
+        elif symbol.bit >= 0:
+            bits.append((symbol.offset, symbol.bit, bool(value.data[0])))
+        else:
+            pairs.append((symbol.offset, value.data))
+    return Restored(tuple(pairs), tuple(bits), body.scan, body.wall_ns, body.digest, tuple(dropped))
+
+
+def _fits(symbol: Symbol, value: _Value) -> bool:
+    size = 1 if symbol.bit >= 0 else symbol.size
+    kind = (int(symbol.type), symbol.dims, symbol.length)
+    return kind == (value.type, value.dims, value.length) and len(value.data) == size

@@ -12,6 +12,7 @@ import pathlib
 import socket
 from dataclasses import dataclass
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -19,7 +20,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from scan.problem import Place, fail
 
+log = structlog.get_logger("tickwork.opcua")
+
 KEY_BITS = 2048
+REJECTED_MAX = 100
 VALID_DAYS = 5 * 365
 
 
@@ -58,6 +62,47 @@ def ensure_certificate(directory: pathlib.Path, node: str, hosts: tuple[str, ...
         )
     files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
     return files
+
+
+class TrustList:
+    """The client certificates in ``trusted``; refused ones are kept in ``rejected`` for an administrator to approve."""
+
+    def __init__(self, files: CertificateFiles) -> None:
+        self._files = files
+
+    def accepts(self, certificate: bytes) -> bool:
+        """``certificate`` is DER, possibly followed by its chain; validity dates count, a chain alone does not."""
+        try:
+            leaf = x509.load_der_x509_certificate(certificate)
+        except ValueError:
+            return False
+        now = datetime.datetime.now(datetime.UTC)
+        valid = leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc
+        name = fingerprint(leaf)
+        if valid and name in self._trusted():
+            return True
+        rejected = self._files.rejected / f"{name}.der"
+        # Bounded, or a stranger fills the disk with certificates.
+        if not rejected.exists() and len(list(self._files.rejected.iterdir())) < REJECTED_MAX:
+            rejected.write_bytes(leaf.public_bytes(serialization.Encoding.DER))
+        log.warning(
+            "client certificate is not trusted", subject=leaf.subject.rfc4514_string(), fingerprint=name
+        )
+        return False
+
+    def _trusted(self) -> set[str]:
+        found = set()
+        for path in self._files.trusted.iterdir():
+            try:
+                found.add(fingerprint(x509.load_der_x509_certificate(path.read_bytes())))
+            except (OSError, ValueError):
+                log.warning("not a DER certificate", file=str(path))
+        return found
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 in hex; names the files in ``trusted`` and ``rejected``."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def _check(files: CertificateFiles) -> None:

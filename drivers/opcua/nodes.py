@@ -1,7 +1,8 @@
 """The address space of a node, made from its symbol table.
 
 NodeIds are strings in the namespace ``urn:tickwork:<node>``: the symbol's path for a variable, the path of the
-prefix for an instance or structure. They depend on nothing but the paths, so a rebuild or an online change never moves them.
+prefix for an instance or structure. They depend on nothing but the paths, so a rebuild or an online change never moves
+them.
 """
 
 from __future__ import annotations

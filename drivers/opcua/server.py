@@ -9,18 +9,18 @@ import secrets
 from dataclasses import dataclass
 
 import structlog
-from asyncua import Server, ua
+from asyncua import ua
+from asyncua.common.utils import ServiceError
 from asyncua.server.address_space import MethodService, NodeManagementService, ViewService
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.subscription_service import SubscriptionService
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 
 import scan
 from scan.problem import fail
 
-from .certificates import CertificateFiles, application_uri, ensure_certificate
+from .certificates import TrustList, application_uri, ensure_certificate
+from .channel import StrictServer
 from .nodes import build, namespace_uri
 from .plane import Sampler, Submit, TagAttributes, Tags, TagSpace
 from .types import can_serve
@@ -64,8 +64,9 @@ class OpcUaConfig:
 class _InternalServer(InternalServer):
     """asyncua's core with our address space, unguessable session tokens and no remote administration."""
 
-    def __init__(self, tags: Tags, submit: Submit, users: UserManager) -> None:
-        super().__init__(user_manager=users)  # type: ignore[arg-type]
+    def __init__(self, tags: Tags, submit: Submit, users: UserManager, trust: TrustList | None) -> None:
+        super().__init__(user_manager=users)
+        self._trust = trust
         self.allow_remote_admin = False
         self.max_connections = CONNECTIONS_MAX
         self.max_pending_activation_seconds = ACTIVATION_S
@@ -80,10 +81,14 @@ class _InternalServer(InternalServer):
         self.isession.aspace = space
         self.isession.subscription_service = self.subscription_service
 
+    def judge_certificate(self, certificate: bytes) -> None:
+        if self._trust is not None and not self._trust.accepts(certificate):
+            raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
+
     def create_session(self, *args: object, **kwargs: object) -> InternalSession:
         if len(self._external_sessions) >= SESSIONS_MAX:
-            raise ua.uaerrors.BadTooManySessions
-        session = super().create_session(*args, **kwargs)  # type: ignore[arg-type]
+            raise ServiceError(ua.StatusCodes.BadTooManySessions)
+        session = super().create_session(*args, **kwargs)
         self.unregister_external_session(session)
         session.auth_token = ua.NodeId(secrets.token_bytes(32), 0, ua.NodeIdType.ByteString)
         self.register_external_session(session)
@@ -97,20 +102,20 @@ class OpcUaServer:
         self._view = view
         self._submit = submit
         self._config = config
-        self._server: Server | None = None
+        self._server: StrictServer | None = None
         self._tags = Tags(view, 0)
         self._sampler: Sampler | None = None
         self._task: asyncio.Task[None] | None = None
-        self._files: CertificateFiles | None = None
         self._nodes: list[ua.NodeId] = []
 
     async def start(self) -> None:
         """Raises TickworkError: UA1001 when the port cannot be had, UA1002 for unusable certificates."""
         config = self._config
-        self._files = await asyncio.to_thread(ensure_certificate, config.directory, config.node, config.hosts)
+        files = await asyncio.to_thread(ensure_certificate, config.directory, config.node, config.hosts)
         users = UserManager(UserFile(config.directory / "users.toml"), config.anonymous)
-        core = _InternalServer(self._tags, self._submit, users)
-        server = Server(iserver=core)
+        trust = None if config.trust_all else TrustList(files)
+        core = _InternalServer(self._tags, self._submit, users, trust)
+        server = StrictServer(iserver=core)
         await server.init()
         server.set_server_name(f"Tickwork {config.node}")
         await server.set_application_uri(application_uri(config.node))
@@ -119,18 +124,16 @@ class OpcUaServer:
         server.set_security_policy(policies)
         tokens: list[type] = [ua.UserNameIdentityToken]
         server.set_identity_tokens([ua.AnonymousIdentityToken, *tokens] if config.anonymous else tokens)
-        await server.load_certificate(self._files.certificate)
-        await server.load_private_key(self._files.key)
-        if not config.trust_all:
-            server.set_certificate_validator(self._validate)
+        await server.load_certificate(files.certificate)
+        await server.load_private_key(files.key)
         self._tags.index = await server.register_namespace(namespace_uri(config.node))
         self._server = server
         await self.rebind()
         await self._listen(server)
-        self._sampler = Sampler(core.aspace)  # type: ignore[arg-type]
+        self._sampler = Sampler(core.aspace)
         self._task = asyncio.create_task(self._sampler.run())
 
-    async def _listen(self, server: Server) -> None:
+    async def _listen(self, server: StrictServer) -> None:
         try:
             await server.start()
         except OSError as error:
@@ -161,23 +164,6 @@ class OpcUaServer:
         self._tags.bind(symbols)
         if self._sampler is not None:
             self._sampler.forget()
-
-    async def _validate(self, certificate: x509.Certificate, application: ua.ApplicationDescription) -> None:
-        assert self._files is not None
-        name = certificate.fingerprint(hashes.SHA256()).hex()
-        trusted = {
-            x509.load_der_x509_certificate(path.read_bytes()).fingerprint(hashes.SHA256()).hex()
-            for path in self._files.trusted.glob("*.der")
-        }
-        if name in trusted:
-            return
-        rejected = self._files.rejected / f"{name}.der"
-        if len(list(self._files.rejected.iterdir())) < 100:
-            rejected.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
-        log.warning(
-            "client certificate is not trusted", application=application.ApplicationUri, file=rejected.name
-        )
-        raise ua.uaerrors.BadSecurityChecksFailed
 
     async def stop(self) -> None:
         if self._task is not None:

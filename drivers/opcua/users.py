@@ -28,8 +28,8 @@ class OpcUaUser(User):
     """asyncua's user with our role; none of ours is ``Admin`` to asyncua, whose admins may edit the address space."""
 
     def __init__(self, name: str, tickwork_role: str) -> None:
-        anonymous = not name
-        super().__init__(role=UserRole.Anonymous if anonymous else UserRole.User, name=name or None)
+        # asyncua lets its Anonymous read nothing; what ours may write is decided by TagAttributes.
+        super().__init__(role=UserRole.User, name=name or None)
         self.tickwork_role = tickwork_role
 
     @property

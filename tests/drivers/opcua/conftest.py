@@ -1,0 +1,102 @@
+"""A real server on a free port with real certificates; what stands behind it is a fake node."""
+
+import contextlib
+import pathlib
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from asyncua import Client
+from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+
+from drivers.opcua import OpcUaConfig, OpcUaServer, UserFile
+from drivers.opcua.certificates import CertificateFiles, ensure_certificate
+from scan.abi import Application, Symbol
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class EmptyNode:
+    """A node without a program."""
+
+    application: Application | None = None
+
+    def refresh(self) -> bool:
+        return False
+
+
+@dataclass
+class Bench:
+    """The server under test, its files, and what the scan was asked to write."""
+
+    server: OpcUaServer
+    config: OpcUaConfig
+    writes: list[tuple[dict[Symbol, object], str]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"opc.tcp://127.0.0.1:{self.config.port}/tickwork"
+
+
+@pytest.fixture(scope="session")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CertificateFiles]:
+    """Key pairs are slow to make: one server and three clients for all tests."""
+    root = tmp_path_factory.mktemp("identities")
+    return {name: ensure_certificate(root / name, name) for name in ("server", "known", "other", "stranger")}
+
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[Bench]]
+
+
+@pytest.fixture
+def start(tmp_path: pathlib.Path, identities: dict[str, CertificateFiles]) -> Start:
+    @contextlib.asynccontextmanager
+    async def run(view: object | None = None, **options: object) -> AsyncIterator[Bench]:
+        directory = tmp_path / "opcua"
+        shutil.copytree(identities["server"].certificate.parent, directory, dirs_exist_ok=True)
+        for name in ("known", "other"):
+            shutil.copy(identities[name].certificate, directory / "trusted" / f"{name}.der")
+        users = UserFile(directory / "users.toml")
+        users.add("ann", "operator", "secret")
+        users.add("otto", "observer", "secret")
+        config = OpcUaConfig(node="water", directory=directory, port=free_port(), **options)  # type: ignore[arg-type]
+        writes: list[tuple[dict[Symbol, object], str]] = []
+
+        async def submit(values: object, user: str) -> str:
+            writes.append((dict(values), user))  # type: ignore[call-overload]
+            return ""
+
+        server = OpcUaServer(view or EmptyNode(), submit, config)  # type: ignore[arg-type]
+        await server.start()
+        try:
+            yield Bench(server, config, writes)
+        finally:
+            await server.stop()
+
+    return run
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    bench: Bench, client: CertificateFiles, user: str | None = "ann", password: str = "secret"
+) -> AsyncIterator[Client]:
+    """A client over Basic256Sha256, SignAndEncrypt."""
+    one = Client(bench.url, timeout=5)
+    await one.set_security(
+        SecurityPolicyBasic256Sha256,
+        certificate=str(client.certificate),
+        private_key=str(client.key),
+        server_certificate=str(bench.config.directory / "own.der"),
+    )
+    one.application_uri = f"urn:{socket.gethostname()}:tickwork:{client.certificate.parent.name}"
+    if user is not None:
+        one.set_user(user)
+        one.set_password(password)
+    async with one:
+        yield one

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import pathlib
 import secrets
-from dataclasses import dataclass
 
 import structlog
 from asyncua import ua
@@ -21,6 +19,7 @@ from scan.problem import fail
 
 from .certificates import TrustList, application_uri, ensure_certificate
 from .channel import StrictServer
+from .config import OpcUaConfig
 from .nodes import build, namespace_uri
 from .plane import Sampler, Submit, TagAttributes, Tags, TagSpace
 from .types import can_serve
@@ -28,7 +27,6 @@ from .users import UserFile, UserManager
 
 log = structlog.get_logger("tickwork.opcua")
 
-DEFAULT_PORT = 4840
 SESSIONS_MAX = 50
 CONNECTIONS_MAX = 100
 ACTIVATION_S = 10.0
@@ -42,23 +40,6 @@ SECURE_POLICIES = [
     ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
     ua.SecurityPolicyType.Aes256Sha256RsaPss_Sign,
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class OpcUaConfig:
-    """``directory`` keeps certificates and users. ``insecure`` adds policy None; ``anonymous`` reads without a user.
-
-    ``trust_all`` accepts every client certificate; otherwise unknown ones go to ``rejected`` for an administrator.
-    """
-
-    node: str
-    directory: pathlib.Path
-    host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-    insecure: bool = False
-    anonymous: bool = False
-    trust_all: bool = False
-    hosts: tuple[str, ...] = ()  # further names and addresses for the certificate
 
 
 class _InternalServer(InternalServer):

@@ -11,8 +11,10 @@ import pytest
 from asyncua import Client
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 
-from drivers.opcua import OpcUaConfig, OpcUaServer, UserFile
 from drivers.opcua.certificates import CertificateFiles, ensure_certificate
+from drivers.opcua.config import OpcUaConfig
+from drivers.opcua.server import OpcUaServer
+from drivers.opcua.users import UserFile
 from scan.abi import Application, Symbol
 
 

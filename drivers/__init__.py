@@ -1,1 +1,1 @@
-"""Field protocols, both directions: a lost device is a quality, never an exception in a scan."""
+"""Field protocols, both directions. ``drivers.protocols`` finds the driver of a ``[[device]]`` table."""

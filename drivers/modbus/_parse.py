@@ -1,0 +1,271 @@
+"""From a ``[[device]]`` table to a ``ModbusDevice``, with every mistake named at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from drivers._table import Placer, Table, no_place
+from drivers.location import Location, format_location, parse_location
+from drivers.modbus import _parse_points
+from drivers.modbus.config import PROTOCOLS, TRANSPORTS, Connection, ModbusDevice, ReadBlock, WriteBlock
+from drivers.modbus.pdu import (
+    ADDRESSES,
+    READ_BITS_MAX,
+    READ_REGISTERS_MAX,
+    WRITE_BITS_MAX,
+    WRITE_REGISTERS_MAX,
+    Function,
+)
+from scan.iomap import Channel
+
+MS = 1_000_000
+BIT_FUNCTIONS = (Function.READ_COILS, Function.READ_DISCRETE_INPUTS)
+READ_FUNCTIONS = {
+    "coils": Function.READ_COILS,
+    "discrete-inputs": Function.READ_DISCRETE_INPUTS,
+    "holding-registers": Function.READ_HOLDING_REGISTERS,
+    "input-registers": Function.READ_INPUT_REGISTERS,
+}
+WRITE_FUNCTIONS = ("coils", "holding-registers")
+PERIOD_MS_MAX = 24 * 3600 * 1000
+BAUD_MAX = 4_000_000
+PRIORITIES = ("high", "normal", "low")
+WRITE_PRIORITY = -1  # before every read
+
+
+def parse_device(table: Mapping[str, object], place: Placer = no_place) -> ModbusDevice:
+    """The device that ``table`` describes. Raises TickworkError with all problems, each at its place."""
+    reader = Table(table, place)
+    name = reader.text("name")
+    protocol = reader.choice("protocol", PROTOCOLS)
+    connection = _connection(reader, protocol)
+    inputs: list[Channel] = []
+    outputs: list[Channel] = []
+    reads = [_read(item, name, inputs) for item in reader.tables("read")]
+    reads += _parse_points.scan_groups(reader, name, inputs)
+    writes = [_write(item, name, outputs) for item in reader.tables("write")]
+    status = _status(reader, name, inputs)
+    device = ModbusDevice(
+        name=name,
+        protocol=protocol,
+        connection=connection,
+        unit=reader.integer("unit", 1, low=0, high=255),
+        timeout_ms=reader.integer("timeout_ms", 1000, low=1, high=60_000),
+        retries=reader.integer("retries", 1, low=0, high=10),
+        busy_retries=reader.integer("busy_retries", 3, low=0, high=100),
+        failures_max=reader.integer("failures_max", 3, low=1, high=30),
+        probe_ms=reader.integer("probe_ms", 5000, low=100, high=3_600_000),
+        reads=tuple(reads),
+        writes=tuple(writes),
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        status=status,
+        status_row=len(inputs) - 1 if status[0] >= 0 else -1,
+    )
+    _find_overlaps(reader, device.inputs)
+    reader.finish()
+    reader.raise_problems()
+    return device
+
+
+def _connection(table: Table, protocol: str) -> Connection:
+    transport = TRANSPORTS[protocol]
+    common = {
+        "transport": transport,
+        "backoff_max_ms": table.integer("backoff_max_ms", 10_000, low=500, high=300_000),
+        "pause_ms": table.integer("pause_ms", 0, low=0, high=30_000),
+        "pause_after_connect_ms": table.integer("pause_after_connect_ms", 0, low=0, high=30_000),
+    }
+    if transport in ("rtu", "ascii"):
+        common |= {
+            "serial_port": table.text("serial_port"),
+            "baud": table.integer("baud", 19200, low=50, high=BAUD_MAX),
+            "parity": {"none": "N", "even": "E", "odd": "O"}[
+                table.choice("parity", ("none", "even", "odd"), "even")
+            ],
+            "stop_bits": table.integer("stop_bits", 1, low=1, high=2),
+            "rs485": table.flag("rs485", False),
+            "port": 0,
+        }
+    else:
+        common |= {
+            "host": table.text("host"),
+            "port": table.integer("port", 802 if transport == "tls" else 502, low=1, high=65535),
+            "connect_timeout_ms": table.integer("connect_timeout_ms", 3000, low=10, high=60_000),
+        }
+    if transport in ("tcp", "tls"):
+        common["max_outstanding"] = table.integer("max_outstanding", 1, low=1, high=16)
+    else:
+        common["turnaround_ms"] = table.integer("turnaround_ms", 100, low=0, high=10_000)
+    if transport == "tls":
+        for key in ("tls_ca", "tls_certificate", "tls_key", "tls_server_name"):
+            common[key] = table.text(key, "" if key == "tls_server_name" else None)
+    return msgspec.convert(common, Connection)
+
+
+def _read(table: Table, device: str, inputs: list[Channel]) -> ReadBlock:
+    name = table.choice("function", tuple(READ_FUNCTIONS))
+    function = READ_FUNCTIONS[name]
+    bits = function in BIT_FUNCTIONS
+    address, count = _span(table, READ_BITS_MAX if bits else READ_REGISTERS_MAX)
+    target = location(table, "to", "in", bits=bits)
+    first_row = len(inputs)
+    for index in range(count):
+        inputs.append(_channel(f"{device}.{name}[{address + index}]", device, target, index))
+    period_ns = table.integer("period_ms", 100, low=1, high=PERIOD_MS_MAX) * MS
+    block = ReadBlock(
+        function=function,
+        address=address,
+        count=count,
+        period_ns=period_ns,
+        phase_ns=table.integer("phase_ms", 0, low=0, high=PERIOD_MS_MAX) * MS,
+        priority=PRIORITIES.index(table.choice("priority", PRIORITIES, "normal")),
+        on_loss=table.choice("on_loss", ("hold", "zero"), "hold"),
+        offset=target.offset,
+        bit=target.bit,
+        first_row=first_row,
+        rows=count,
+        trigger=_trigger(table),
+    )
+    table.finish()
+    return block
+
+
+def _trigger(table: Table) -> tuple[int, int]:
+    if "trigger" not in table:
+        return (-1, -1)
+    source = location(table, "trigger", "out", bits=True)
+    return (source.offset, source.bit)
+
+
+def _write(table: Table, device: str, outputs: list[Channel]) -> WriteBlock:
+    name = table.choice("function", WRITE_FUNCTIONS)
+    bits = name == "coils"
+    address, count = _span(table, WRITE_BITS_MAX if bits else WRITE_REGISTERS_MAX)
+    source = location(table, "from", "out", bits=bits)
+    mode = table.choice("mode", ("change", "cyclic", "both"), "both")
+    safe = _safe(table, count, bits=bits)
+    for index in range(count):
+        channel = _channel(f"{device}.{name}[{address + index}]", device, source, index)
+        outputs.append(msgspec.structs.replace(channel, safe=_safe_of(safe, index, bits=bits)))
+    single = table.choice("write_with", ("auto", "single", "multiple"), "auto")
+    if single == "single" and count > 1:
+        table.problem(
+            "DV1003",
+            'write_with = "single" writes one point',
+            key="write_with",
+            remedy="split this into one [[device.write]] for each point",
+        )
+    block = WriteBlock(
+        function=_write_function(bits=bits, single=count == 1 and single != "multiple"),
+        address=address,
+        count=count,
+        mode=mode,
+        refresh_ns=table.integer("refresh_ms", 1000, low=10, high=PERIOD_MS_MAX) * MS,
+        offset=source.offset,
+        bit=source.bit,
+        priority=WRITE_PRIORITY,
+        safe=safe,
+        verify=table.choice("verify", ("echo", "read-back"), "echo"),
+        gap_ns=table.integer("gap_ms", 0, low=0, high=60_000) * MS,
+    )
+    table.finish()
+    return block
+
+
+def _write_function(*, bits: bool, single: bool) -> Function:
+    if bits:
+        return Function.WRITE_SINGLE_COIL if single else Function.WRITE_MULTIPLE_COILS
+    return Function.WRITE_SINGLE_REGISTER if single else Function.WRITE_MULTIPLE_REGISTERS
+
+
+def _safe(table: Table, count: int, *, bits: bool) -> bytes | None:
+    """The safe values in image form: packed bits or little-endian registers; None holds the last value."""
+    value = table.raw("safe")
+    if value is None or value == "hold":
+        return None
+    values = value if isinstance(value, list) else [value] * count
+    high = 1 if bits else 65535
+    numbers = [int(v) for v in values if isinstance(v, int) and 0 <= int(v) <= high]
+    if len(numbers) != len(values) or len(values) != count:
+        what = "0 or 1" if bits else "0 to 65535"
+        table.problem(
+            "DV1003",
+            "safe has a wrong value",
+            key="safe",
+            expected=f'"hold", a number ({what}) or a list of {count} of them',
+        )
+        return None
+    if bits:
+        packed = sum(bit << index for index, bit in enumerate(numbers))
+        return packed.to_bytes((count + 7) // 8, "little")
+    return b"".join(number.to_bytes(2, "little") for number in numbers)
+
+
+def _safe_of(safe: bytes | None, index: int, *, bits: bool) -> bytes:
+    if safe is None:
+        return b""
+    return bytes((safe[index // 8] >> index % 8 & 1,)) if bits else safe[2 * index : 2 * index + 2]
+
+
+def _span(table: Table, count_max: int) -> tuple[int, int]:
+    address = table.integer("address", low=0, high=ADDRESSES - 1)
+    count = table.integer("count", 1, low=1, high=count_max)
+    if address + count > ADDRESSES:
+        table.problem(
+            "DV1007",
+            f"address {address} and count {count} go beyond 65535",
+            key="address",
+            remedy="lower count",
+        )
+    return address, count
+
+
+def location(table: Table, key: str, direction: str, *, bits: bool) -> Location:
+    text = table.text(key)
+    found = parse_location(text)
+    area = "I" if direction == "in" else "Q"
+    fallback = Location(direction, 0, 0 if bits else 2, 0 if bits else -1)
+    if key not in table:
+        return fallback
+    if found is None or found.direction != direction or (found.size == 0) != bits:
+        wanted = f"%{area}X0.0" if bits else f"%{area}W0"
+        table.problem(
+            "DV1004", f"{key} is no place for these points", key=key, expected=f"a location like {wanted}"
+        )
+        return fallback
+    return found
+
+
+def _channel(name: str, device: str, start: Location, index: int) -> Channel:
+    if start.bit >= 0:
+        position = start.bit + index
+        return Channel(name, device, start.direction, start.offset + position // 8, 1, position % 8)
+    return Channel(name, device, start.direction, start.offset + 2 * index, 2)
+
+
+def _status(table: Table, device: str, inputs: list[Channel]) -> tuple[int, int]:
+    if "status" not in table:
+        return (-1, -1)
+    target = location(table, "status", "in", bits=True)
+    inputs.append(Channel(f"{device}.status", device, "in", target.offset, 1, target.bit))
+    return (target.offset, target.bit)
+
+
+def _find_overlaps(table: Table, channels: tuple[Channel, ...]) -> None:
+    """Two points that write the same input would take turns: never what was meant."""
+    owner: dict[tuple[int, int], Channel] = {}
+    for channel in channels:
+        bits = range(8) if channel.bit < 0 else (channel.bit,)
+        for place in ((channel.offset + byte, bit) for byte in range(channel.size) for bit in bits):
+            other = owner.setdefault(place, channel)
+            if other is not channel:
+                where = format_location(channel.direction, channel.offset, size=channel.size, bit=channel.bit)
+                table.problem(
+                    "DV1005",
+                    f"{channel.name} and {other.name} both use {where}",
+                    remedy="give one of them another location",
+                )
+                return

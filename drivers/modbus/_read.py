@@ -1,0 +1,139 @@
+"""One block that is read again and again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from drivers.modbus import pdu
+from drivers.modbus._image import store_bits, store_registers
+from drivers.modbus.config import ReadBlock
+from drivers.modbus.link import Job
+from drivers.modbus.pdu import BUSY_EXCEPTIONS, Failure, FailureKind, Function, Request
+from scan.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NOT_CONNECTED, GOOD
+
+if TYPE_CHECKING:
+    from drivers.modbus.device import DevicePoller
+
+BUSY_WAIT_S = 0.05
+STALE_PERIODS = 3
+BIT_FUNCTIONS = (Function.READ_COILS, Function.READ_DISCRETE_INPUTS)
+
+
+class Reader:
+    """A read block of a device, at most one request open."""
+
+    __slots__ = (
+        "_attempts", "_bits", "_busy_attempts", "_good_ns", "_level", "_lost", "_open", "_poller", "_request",
+        "_rows", "block", "due_ns", "periodic",
+    )  # fmt: skip
+
+    def __init__(self, poller: DevicePoller, block: ReadBlock) -> None:
+        self._poller = poller
+        self.block = block
+        self.due_ns = 0
+        self.periodic = block.trigger[0] < 0
+        self._bits = block.function in BIT_FUNCTIONS
+        self._request = _request(block)
+        first = poller.first_row + block.first_row
+        self._rows = slice(first, first + block.rows)
+        self._open = False
+        self._attempts = 0
+        self._busy_attempts = 0
+        self._good_ns = 0
+        self._lost = False
+        self._level = False
+
+    def fire(self, now_ns: int) -> None:
+        """The block is due: ask, unless the last request is still open, and set the next time on the grid."""
+        if self.due_ns:
+            periods = max(0, now_ns - self.due_ns) // self.block.period_ns + 1
+            self.due_ns += periods * self.block.period_ns
+        if self._open:
+            self._poller.statistics.missed += 1
+            if now_ns - self._good_ns > STALE_PERIODS * self.block.period_ns and not self._lost:
+                self.lose(BAD_NO_COMMUNICATION)
+            return
+        self._open = True
+        self._attempts = 0
+        self._busy_attempts = 0
+        self._poller.send(self._request, self._done, self.block.priority)
+
+    def resume(self, now_ns: int) -> None:
+        """The device is back: a block that was not read for longer than its period is due now."""
+        if self.due_ns and now_ns - self._good_ns > self.block.period_ns:
+            self.due_ns = now_ns
+
+    def rising(self, image: bytes) -> bool:
+        offset, bit = self.block.trigger
+        level = bool(image[offset] >> bit & 1)
+        edge = level and not self._level
+        self._level = level
+        return edge
+
+    def lose(self, quality: int) -> None:
+        """The values are no longer known to be true."""
+        image = self._poller.image
+        image.quality[self._rows] = quality
+        if self.block.on_loss == "zero":
+            self._zero()
+        self._lost = True
+        image.changed()
+
+    def _zero(self) -> None:
+        block = self.block
+        target = self._poller.image.image
+        if self._bits:
+            store_bits(target, block.offset, block.bit, block.count, b"")
+        else:
+            target[block.offset : block.offset + 2 * block.count] = 0
+
+    def _done(self, job: Job, reply: bytes, failure: Failure | None) -> None:
+        poller = self._poller
+        if failure is not None:
+            self._failed(job, failure)
+            return
+        self._open = False
+        poller.answered(job)
+        block = self.block
+        image = poller.image
+        if self._bits:
+            store_bits(image.image, block.offset, block.bit, block.count, reply[2:])
+        else:
+            store_registers(image.image, block.offset, block.count, reply, 2)
+        image.quality[self._rows] = GOOD
+        image.times[self._rows] = time.time_ns()
+        self._good_ns = time.monotonic_ns()
+        self._lost = False
+        image.changed()
+
+    def _failed(self, job: Job, failure: Failure) -> None:
+        poller = self._poller
+        alive = poller.failed(job, failure)
+        if failure.kind in (FailureKind.CONNECTION_LOST, FailureKind.NOT_CONNECTED):
+            self._open = False
+            self.lose(BAD_NOT_CONNECTED)
+            return
+        if failure.exception in BUSY_EXCEPTIONS and self._busy_attempts < poller.device.busy_retries:
+            self._busy_attempts += 1
+            poller.after(BUSY_WAIT_S, self._again)
+            return
+        if not alive and self._attempts < poller.device.retries and poller.may_retry:
+            self._attempts += 1
+            self._again()
+            return
+        self._open = False
+        self.lose(BAD_DEVICE_FAILURE if alive else BAD_NO_COMMUNICATION)
+        if not alive:
+            poller.gave_up()
+
+    def _again(self) -> None:
+        self._poller.statistics.retries += 1
+        self._poller.send(self._request, self._done, self.block.priority)
+        self._poller.link.flush()
+
+
+def _request(block: ReadBlock) -> Request:
+    if block.function in BIT_FUNCTIONS:
+        return pdu.read_bits(block.function, block.address, block.count)
+    return pdu.read_registers(block.function, block.address, block.count)

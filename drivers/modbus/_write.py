@@ -1,0 +1,143 @@
+"""One block of outputs that a device follows."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from drivers.modbus import pdu
+from drivers.modbus._image import fetch_bits, fetch_registers, swap_registers
+from drivers.modbus.config import WriteBlock
+from drivers.modbus.link import Job
+from drivers.modbus.pdu import Failure, FailureKind, Function, Request
+
+if TYPE_CHECKING:
+    from drivers.modbus.device import DevicePoller
+
+REFUSED_WAIT_NS = 1_000_000_000  # before a write that the device refused is tried again
+COIL_FUNCTIONS = (Function.WRITE_SINGLE_COIL, Function.WRITE_MULTIPLE_COILS)
+
+
+class Writer:
+    """A write block of a device: only the latest value counts, at most one request is open."""
+
+    def __init__(self, poller: DevicePoller, block: WriteBlock) -> None:
+        self._poller = poller
+        self.block = block
+        self._coils = block.function in COIL_FUNCTIONS
+        self._written: bytes | None = None  # what the device is known to have, None: unknown
+        self._sending = b""
+        self._open = False
+        self._target: bytes | None = b""  # what the device shall have, None: whatever it has
+        self._refresh_ns = 0
+        self._not_before_ns = 0
+
+    def forget(self) -> None:
+        """What the device holds is no longer known: the next ``follow`` writes."""
+        self._written = None
+        self._not_before_ns = 0
+
+    def follow(self, image: bytes, live: bool, now_ns: int) -> None:
+        block = self.block
+        if live:
+            value = (
+                fetch_bits(image, block.offset, block.bit, block.count)
+                if self._coils
+                else fetch_registers(image, block.offset, block.count)
+            )
+        elif block.safe is None:
+            self._target = None
+            return
+        else:
+            value = block.safe
+        self._target = value
+        if self._open or now_ns < self._not_before_ns:
+            return
+        if self._written is None or self._is_due(value, now_ns):
+            self._send(value)
+
+    @property
+    def settled(self) -> bool:
+        return not self._open and (self._target is None or self._target == self._written)
+
+    def probe(self) -> None:
+        """Asks with the harmless read of the block."""
+        if not self._open:
+            self._open = True
+            self._poller.send(self._read_request(), self._probed, self.block.priority)
+
+    def _is_due(self, value: bytes, now_ns: int) -> bool:
+        if value != self._written and self.block.mode != "cyclic":
+            return True
+        return self.block.mode != "change" and now_ns >= self._refresh_ns
+
+    def _send(self, value: bytes) -> None:
+        self._open = True
+        self._sending = value
+        self._poller.statistics.writes += 1
+        self._poller.send(self._write_request(value), self._done, self.block.priority)
+
+    def _done(self, job: Job, reply: bytes, failure: Failure | None) -> None:
+        if failure is not None:
+            self._failed(job, failure)
+            return
+        self._poller.answered(job)
+        if self.block.verify == "read-back":
+            self._poller.send(self._read_request(), self._read_back, self.block.priority)
+            self._poller.link.flush()
+            return
+        self._accepted()
+
+    def _accepted(self) -> None:
+        now_ns = time.monotonic_ns()
+        self._open = False
+        self._written = self._sending
+        self._refresh_ns = now_ns + self.block.refresh_ns
+        self._not_before_ns = now_ns + self.block.gap_ns
+
+    def _read_back(self, job: Job, reply: bytes, failure: Failure | None) -> None:
+        if failure is None:
+            found = reply[2:] if self._coils else swap_registers(reply[2:])
+            if found == self._sending:
+                self._poller.answered(job)
+                self._accepted()
+                return
+            text = (
+                f"read-back of {self.block.address} differs: wrote {self._sending.hex()}, found {found.hex()}"
+            )
+            failure = Failure(FailureKind.MISMATCH, text)
+        self._failed(job, failure)
+
+    def _failed(self, job: Job, failure: Failure) -> None:
+        alive = self._poller.failed(job, failure)
+        self._open = False
+        self._written = None
+        if alive or failure.kind is FailureKind.MISMATCH:
+            self._not_before_ns = time.monotonic_ns() + REFUSED_WAIT_NS
+        if not alive and failure.kind not in (FailureKind.CONNECTION_LOST, FailureKind.NOT_CONNECTED):
+            self._poller.gave_up()
+
+    def _probed(self, job: Job, reply: bytes, failure: Failure | None) -> None:
+        self._open = False
+        if failure is None:
+            self._poller.answered(job)
+        else:
+            self._poller.failed(job, failure)
+
+    def _write_request(self, value: bytes) -> Request:
+        block = self.block
+        match block.function:
+            case Function.WRITE_SINGLE_COIL:
+                return pdu.write_coil(block.address, bool(value[0] & 1))
+            case Function.WRITE_MULTIPLE_COILS:
+                return pdu.write_coils(block.address, block.count, value)
+            case Function.WRITE_SINGLE_REGISTER:
+                return pdu.write_register(block.address, int.from_bytes(value, "little"))
+            case _:
+                return pdu.write_registers(block.address, swap_registers(value))
+
+    def _read_request(self) -> Request:
+        block = self.block
+        if self._coils:
+            return pdu.read_bits(Function.READ_COILS, block.address, block.count)
+        return pdu.read_registers(Function.READ_HOLDING_REGISTERS, block.address, block.count)

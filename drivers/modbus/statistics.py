@@ -1,0 +1,86 @@
+"""Counters and latency of one device, cheap enough for every request."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+_SHIFT = 8  # 256 ns resolution at the low end
+_BUCKETS = 160
+
+
+class LatencyHistogram:
+    """Log-linear buckets, four to an octave: the percentile is right within 25 %."""
+
+    __slots__ = ("counts", "max_ns", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * _BUCKETS
+        self.total = 0
+        self.max_ns = 0
+
+    def add(self, latency_ns: int) -> None:
+        value = latency_ns >> _SHIFT
+        octave = value.bit_length()
+        index = value if octave < 3 else 4 * (octave - 2) + (value >> octave - 3 & 3)
+        self.counts[index if index < _BUCKETS else _BUCKETS - 1] += 1
+        self.total += 1
+        if latency_ns > self.max_ns:
+            self.max_ns = latency_ns
+
+    def percentile_ns(self, percent: float) -> int:
+        """Upper bound of the bucket in which the percentile lies; 0 without measurements."""
+        wanted = self.total * percent / 100
+        seen = 0
+        for index, count in enumerate(self.counts):
+            seen += count
+            if count and seen >= wanted:
+                return min(_upper_ns(index), self.max_ns)
+        return 0
+
+
+def _upper_ns(index: int) -> int:
+    value = index + 1
+    if value >= 4:
+        octave, quarter = divmod(value, 4)
+        value = (4 + quarter) << octave - 1
+    return (value << _SHIFT) - 1
+
+
+class Statistics:
+    """What a device did since it was configured. ``exceptions`` counts by exception code."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.replies = 0
+        self.timeouts = 0
+        self.mismatches = 0
+        self.retries = 0
+        self.missed = 0  # due again while the previous request was still open
+        self.writes = 0
+        self.demotions = 0
+        self.reconnects = 0
+        self.exceptions: Counter[int] = Counter()
+        self.latency = LatencyHistogram()
+        self.last_error = ""
+
+    @property
+    def errors(self) -> int:
+        return self.timeouts + self.mismatches + sum(self.exceptions.values())
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "requests": self.requests,
+            "replies": self.replies,
+            "writes": self.writes,
+            "timeouts": self.timeouts,
+            "mismatches": self.mismatches,
+            "retries": self.retries,
+            "missed": self.missed,
+            "demotions": self.demotions,
+            "reconnects": self.reconnects,
+            "exceptions": {str(code): count for code, count in sorted(self.exceptions.items())},
+            "latency_p50_ns": self.latency.percentile_ns(50),
+            "latency_p99_ns": self.latency.percentile_ns(99),
+            "latency_max_ns": self.latency.max_ns,
+            "last_error": self.last_error,
+        }

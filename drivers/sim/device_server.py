@@ -1,0 +1,96 @@
+"""A simulated Modbus TCP device, or gateway with several units, that misbehaves on request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections import deque
+from collections.abc import Mapping
+
+from drivers.sim.faults import Exchange, Fault, Step
+from drivers.sim.registers import RegisterDevice
+
+
+class TcpDevice:
+    """Serves ``units`` at a loopback port. A unit that is missing stays silent, as behind a simple gateway.
+
+    ``faults``: one is taken for each request that arrives; when empty, ``always`` (if any) applies. ``one_at_a_time``
+    makes it a gateway that handles one request after another, waiting ``dead_s`` for a unit that is missing.
+    """
+
+    def __init__(
+        self,
+        units: Mapping[int, RegisterDevice],
+        *,
+        delay_s: float = 0.0,
+        one_at_a_time: bool = False,
+        dead_s: float = 0.0,
+    ) -> None:
+        self.units = units
+        self.faults: deque[Fault] = deque()
+        self.always: Fault | None = None
+        self.connections = 0
+        self.port = 0
+        self._delay_s = delay_s
+        self._dead_s = dead_s
+        self._serial = asyncio.Lock() if one_at_a_time else None
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> int:
+        self._server = await asyncio.start_server(self._serve, host, port)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        return self.port
+
+    async def stop(self) -> None:
+        """Closes the port and every connection."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._writers):
+            writer.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while True:
+                header = await reader.readexactly(7)
+                transaction, _, length, unit = struct.unpack(">HHHB", header)
+                request = await reader.readexactly(length - 1)
+                task = asyncio.create_task(self._answer(writer, transaction, unit, request))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        self._writers.discard(writer)
+        writer.close()
+
+    async def _answer(
+        self, writer: asyncio.StreamWriter, transaction: int, unit: int, request: bytes
+    ) -> None:
+        async with self._serial or contextlib.nullcontext():
+            device = self.units.get(unit)
+            if device is None:
+                await asyncio.sleep(self._dead_s)
+                return
+            await asyncio.sleep(self._delay_s)
+            exchange = Exchange(transaction, unit, request, device.answer(request))
+            fault = self.faults.popleft() if self.faults else self.always
+            for step in fault(exchange) if fault else [Step(exchange.frame())]:
+                await self._take(writer, step)
+
+    async def _take(self, writer: asyncio.StreamWriter, step: Step) -> None:
+        if step.delay_s:
+            await asyncio.sleep(step.delay_s)
+        if step.end == "reset":
+            writer.transport.abort()
+        elif step.end == "close":
+            writer.close()
+        else:
+            with contextlib.suppress(ConnectionError):
+                writer.write(step.data)

@@ -1,15 +1,49 @@
-"""Every error code of the language with its title. A code is never reused; its page is
-``docs/errors/<code>.md``.
+"""Every error code of the language with its title. A code is never reused; its page is ``docs/errors/<code>.md``.
 
-Sections: ST1xxx characters and literals, ST2xxx syntax, ST3xxx names and types, ST4xxx meaning and warnings,
-ST9xxx limits.
+Sections: ST1xxx characters and literals, ST2xxx syntax, ST3xxx names and types, ST4xxx meaning and warnings.
 """
 
 from __future__ import annotations
 
-LEXICAL: dict[str, str] = {}
+LEXICAL: dict[str, str] = {
+    "ST1001": "Character that has no place in a program",
+    "ST1002": "String not closed",
+    "ST1003": "Comment not closed",
+    "ST1004": "Pragma not closed",
+    "ST1005": "Unknown escape in a string",
+    "ST1006": "Digits that do not make a number",
+    "ST1007": "Number too large",
+    "ST1008": "Duration that cannot be read",
+    "ST1009": "Date or time of day that does not exist",
+    "ST1010": "Direct address that cannot be read",
+    "ST1011": "Operator of another language",
+    "ST1012": "Source too large",
+}
 
-SYNTAX: dict[str, str] = {}
+SYNTAX: dict[str, str] = {
+    "ST2001": "Something else was expected here",
+    "ST2002": "Semicolon missing",
+    "ST2003": "END_… missing or another one",
+    "ST2004": "ELSE IF instead of ELSIF",
+    "ST2005": "= instead of :=",
+    "ST2006": ":= instead of =",
+    "ST2007": "Misspelt keyword",
+    "ST2008": "Keyword used as a name",
+    "ST2009": "Form of another dialect",
+    "ST2010": "Nested too deep or too long",
+    "ST2011": "Expression expected",
+    "ST2012": "END_…, ELSE or UNTIL without its beginning",
+    "ST2013": "Bracket not closed or not opened",
+    "ST2014": "Keyword missing",
+    "ST2015": "Declaration behind statements",
+    "ST2016": "Type expected",
+    "ST2017": "Statement without effect",
+    "ST2018": "Assignment to something that is no variable",
+    "ST2019": "Words that contradict each other",
+    "ST2020": "Text outside of any declaration",
+    "ST2022": "Unknown action qualifier",
+    "ST2023": "Unknown instruction",
+}
 
 # Names, types, constants (declared by the checker).
 TYPES: dict[str, str] = {}

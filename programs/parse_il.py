@@ -1,0 +1,180 @@
+"""Instruction list (IEC 61131-3, 7.2): one instruction a line."""
+
+from __future__ import annotations
+
+from programs import ast
+from programs.parse_cursor import ParseError
+from programs.parse_statements import Statements
+from programs.tokens import ENDS, NAME, NUMBER, RESERVED, STRING
+
+_PLAIN = "LD ST S R S1 R1 CLK CU CD PV IN PT ADD SUB MUL DIV MOD GT GE EQ LE LT NE AND OR XOR ANDN ORN XORN NOT LDN STN"
+_JUMPS = "JMP JMPC JMPCN CAL CALC CALCN RET RETC RETCN"
+OPERATORS = frozenset(f"{_PLAIN} {_JUMPS} & &N".split())
+# Words that begin an instruction list: two words in a row are no statement.
+_FIRST = frozenset((
+    "LD", "LDN", "CAL", "CALC", "CALCN", "JMP", "JMPC", "JMPCN", "RET", "RETC", "RETCN", "ST", "STN",
+))  # fmt: skip
+_OPERAND_OPTIONAL = frozenset(("RET", "RETC", "RETCN", "NOT"))
+_NESTING = frozenset((
+    "AND", "OR", "XOR", "ANDN", "ORN", "XORN", "ADD", "SUB", "MUL", "DIV", "MOD", "GT", "GE", "EQ", "LE",
+    "LT", "NE", "&", "&N",
+))  # fmt: skip
+
+
+class InstructionLists(Statements):
+    """LD, ST, CAL, JMP …"""
+
+    _in_il = False
+
+    def in_il_operand(self) -> bool:
+        return self._in_il
+
+    def at_instruction_list(self) -> bool:
+        """The body that starts here is an instruction list."""
+        offset = 0
+        if self.kind() == NAME and self.key(1) == ":" and self.on_new_line(2):
+            offset = 2
+        key, following = self.key(offset), self.key(offset + 1)
+        if key not in _FIRST or following in (":=", ".", "[", "^", ";", "?="):
+            return False
+        if following in ("S", "R", "REF") and self.key(offset + 2) == "=":
+            return False
+        if key in ("RET", "RETC", "RETCN"):
+            return self.on_new_line(offset + 1)
+        same_line = not self.on_new_line(offset + 1)
+        if key.startswith("CAL"):
+            return same_line and self.kind(offset + 1) == NAME
+        if key.startswith("JMP"):
+            return same_line and self.kind(offset + 1) == NAME and self.key(offset + 2) != ";"
+        return same_line and following not in ("(", "=", "+", "-", "<", ">")
+
+    def instruction_list(self) -> ast.IlBody:
+        """Instructions up to an END_… word."""
+        start = self.i
+        body = ast.IlBody(self.starts[start], self.ends[start], [])
+        self._in_il = True
+        while not self._at_il_end():
+            at, depth = self.i, self.depth
+            try:
+                if self.accept(";"):
+                    continue
+                body.instructions.append(self._instruction())
+            except ParseError:
+                self.depth = depth
+                self._skip_line(at)
+        self._in_il = False
+        body.end = self.ends[max(self.i - 1, start)]
+        return body
+
+    def _at_il_end(self) -> bool:
+        key = self.keys[self.i]
+        return key == "<end>" or key in ENDS or (self.on_new_line() and self.at_block_end())
+
+    def _skip_line(self, at: int) -> None:
+        if self.i == at:
+            self.i += 1
+        while not self.on_new_line() and self.keys[self.i] != "<end>":
+            self.i += 1
+
+    def _instruction(self) -> ast.IlInstruction:
+        label = None
+        start = self.i
+        if self.key(1) == ":" and self.kind() == NAME:
+            label = self.expect_name("a label")
+            self.i += 1
+            if self.on_new_line() and (self._at_il_end() or self.key(1) == ":"):
+                return ast.IlInstruction(self.starts[start], self.ends[self.i - 1], label, "", [])
+        instruction = self._operation()
+        instruction.label = label
+        instruction.start = self.starts[start]
+        return instruction
+
+    def _operation(self) -> ast.IlInstruction:
+        i = self.i
+        key = self.keys[i]
+        self.operator_count = 0
+        if key in ("CAL", "CALC", "CALCN"):
+            return self._call_instruction()
+        if key not in OPERATORS:
+            return self._function_instruction()
+        self.i += 1
+        if self.keys[self.i] == "N" and key == "&" and self.starts[self.i] == self.ends[i]:
+            key = "&N"
+            self.i += 1
+        key = key.replace("&", "AND")
+        instruction = ast.IlInstruction(self.starts[i], self.ends[i], None, key, [])
+        if self.keys[self.i] == "(" and key in _NESTING and not self.on_new_line():
+            instruction.nested = self._nested(instruction)
+        elif not self.on_new_line() and self.keys[self.i] != "<end>":
+            instruction.operands = self._operands()
+        elif key not in _OPERAND_OPTIONAL:
+            self.fail(
+                "ST2001",
+                f"{key} needs an operand",
+                expected="a variable or a literal",
+                found="the end of the line",
+            )
+        instruction.end = self.ends[self.i - 1]
+        return instruction
+
+    def _operands(self) -> list[ast.Expression]:
+        operands = [self._il_operand()]
+        while self.accept(","):
+            operands.append(self._il_operand())
+        return operands
+
+    def _il_operand(self) -> ast.Expression:
+        """A variable or literal; nothing on the next line belongs to it."""
+        return self.operand()
+
+    def _nested(self, instruction: ast.IlInstruction) -> list[ast.IlInstruction]:
+        """``AND( … )`` or ``AND( x``."""
+        opened = self.i
+        self.i += 1
+        self.enter()
+        inner: list[ast.IlInstruction] = []
+        if not self.on_new_line() and self.keys[self.i] != ")" and not self._at_operation():
+            operand = self.operand()
+            inner.append(ast.IlInstruction(operand.start, operand.end, None, "LD", [operand]))
+        while self.keys[self.i] != ")" and not self._at_il_end():
+            inner.append(self._instruction())
+        self.depth -= 1
+        self.close(")", opened)
+        return inner
+
+    def _at_operation(self) -> bool:
+        key = self.keys[self.i]
+        return key in OPERATORS and self.kind(1) in (NAME, NUMBER, STRING) and not self.on_new_line(1)
+
+    def _call_instruction(self) -> ast.IlInstruction:
+        """``CAL inst(a := 1)``, ``CAL inst``."""
+        i = self.i
+        self.i += 1
+        node = self.operand()
+        instruction = ast.IlInstruction(self.starts[i], node.end, None, self.keys[i], [])
+        if isinstance(node, ast.Call):
+            instruction.callee, instruction.arguments = node.callee, node.arguments
+        else:
+            instruction.callee = node
+        return instruction
+
+    def _function_instruction(self) -> ast.IlInstruction:
+        """``LIMIT 0, 10`` or ``LIMIT(MN := 0, …)``: a function takes the accumulator as its first input."""
+        i = self.i
+        if self.kinds[i] != NAME or self.keys[i] in RESERVED:
+            self.fail(
+                "ST2023",
+                f"{self.found()} is no instruction",
+                expected="LD, ST, AND, ADD, CAL, JMP … or a function's name",
+                found=self.found(),
+            )
+        callee: ast.Expression = self.dotted_name("a function")
+        name = self._text(callee)
+        instruction = ast.IlInstruction(self.starts[i], self.ends[self.i - 1], None, name, [], callee=callee)
+        if self.keys[self.i] == "(" and not self.on_new_line():
+            call = self.call(callee)
+            instruction.arguments = call.arguments
+        elif not self.on_new_line() and self.keys[self.i] != "<end>":
+            instruction.operands = self._operands()
+        instruction.end = self.ends[self.i - 1]
+        return instruction

@@ -11,7 +11,7 @@ import fnmatch
 import pathlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -78,6 +78,7 @@ class SupervisorSection:
 @dataclass(frozen=True, slots=True)
 class RetainSection:
     interval_ms: int = 1000
+    on_corrupt: str = "stop"  # "stop" or "initial": what to do when no kept copy can be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,3 +416,14 @@ def _check_image(document: Document, plant: Plant) -> None:
                             ("device", index), remedy="give one of them another address",
                         )  # fmt: skip
                         return
+
+
+def with_own_parts(plant: Plant, own: Plant) -> Plant:
+    """The artifact's plant on this node: its name, supervisor and state stay what the node's own file says."""
+    return replace(
+        plant,
+        name=own.name,
+        supervisor=own.supervisor,
+        state_directory=own.state_directory,
+        folder=own.folder,
+    )

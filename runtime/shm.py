@@ -14,8 +14,8 @@ _PREFIX = "tickwork"
 
 
 def memory_root() -> pathlib.Path:
-    """/dev/shm; the temporary directory where there is none (then the segments are on a disk: slower, still right)."""
-    root = pathlib.Path("/dev/shm")  # noqa: S108  the folders below it are 0700
+    """Where POSIX shared memory lies; without it the temporary directory (on a disk: slower, still right)."""
+    root = pathlib.Path("/dev/shm")  # noqa: S108 - folders below it are made with mode 0700
     return root if os.access(root, os.W_OK) else pathlib.Path(tempfile.gettempdir())
 
 

@@ -1,0 +1,54 @@
+"""What the parent knows of its node and tells the gate, local tools and systemd."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import pathlib
+
+import msgspec
+
+from runtime.link import DeviceStatus, Event
+from runtime.plant import OpcUaSection, Plant, SupervisorSection
+
+__all__ = ["DeviceStatus", "Event", "Facts", "GateJob", "version"]
+
+
+class GateJob(msgspec.Struct, frozen=True):
+    """The work of a gate process, given once at its start; a changed job means a new process."""
+
+    name: str
+    version: str
+    segments: pathlib.Path
+    state: pathlib.Path  # state directory
+    supervisor: SupervisorSection | None = None
+    opcua: OpcUaSection | None = None
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """The node as its parent sees it. ``state``: "empty", "stopped", "running", "fault"."""
+
+    name: str
+    folder: str = ""
+    state: str = "empty"
+    program: str = ""  # name of the application
+    digest: str = ""  # of the running application, as the scan process reported it
+    artifact: str = ""
+    tasks: tuple[str, ...] = ()
+    devices: tuple[DeviceStatus, ...] = ()
+    processes: dict[str, str] = {}
+    pids: dict[str, int] = {}
+    restarts: dict[str, int] = {}
+    started_ns: int = 0
+    version: str = ""
+
+
+def gate_job(plant: Plant, segments: pathlib.Path, state: pathlib.Path) -> GateJob:
+    return GateJob(plant.name, version(), segments, state, plant.supervisor, plant.opcua)
+
+
+def version() -> str:
+    """Of the installed distribution; "0" in a checkout that is not installed."""
+    try:
+        return importlib.metadata.version("tickwork")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"

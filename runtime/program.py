@@ -1,0 +1,117 @@
+"""A built program on its way to the scan process: artifact, native code, plant configuration, kept values."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import msgspec
+
+from runtime.plant import Plant
+from runtime.retain import Restored
+from runtime.state import write_atomically
+from scan.abi import Application, TaskSpec, decode_application, encode_application
+from scan.problem import Place, Problem, TickworkError, fail
+
+Message = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Program:
+    """``plant`` is the artifact's, with what belongs to the node itself taken from the node's own plant file."""
+
+    artifact: str  # digest
+    path: pathlib.Path  # encoded Application
+    application: Application  # with object code: as long as it is needed to write the prepared file
+    plant: Plant
+
+    @property
+    def name(self) -> str:
+        return self.application.name
+
+    @property
+    def digest(self) -> str:
+        return self.application.digest
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(task.name for task in self.application.tasks)
+
+    def safe_values(self) -> list[Message]:
+        """Declared safe values of the outputs, in the form that the scan process takes."""
+        return [
+            {"offset": channel.offset, "bit": channel.bit, "value": channel.safe.hex()}
+            for channel in self.plant.io_map().outputs
+            if channel.safe
+        ]
+
+    def task_options(self) -> Message:
+        section = self.plant.scan
+        options: Message = {}
+        for index, task in enumerate(self.application.tasks):
+            cpu = section.cpus[index % len(section.cpus)] if section.cpus else -1
+            options[task.name] = {"watchdog_ms": section.watchdog_ms, "cpu": cpu}
+        return options
+
+    def trial_scans(self) -> int:
+        """How many scans of the fastest task fill the trial time of the plant file."""
+        periods = [task.period_ns for task in self.application.tasks if task.kind == "cyclic"]
+        return max(int(self.plant.scan.trial_s * 1e9 / min(periods, default=10_000_000)), 1)
+
+    def prepare(self, target: pathlib.Path, restored: Restored) -> None:
+        """Writes what the scan process loads: the application with the plant file's tasks and the kept values."""
+        application = msgspec.structs.replace(
+            self.application,
+            tasks=overridden(self.application.tasks, self.plant),
+            image=with_values(self.application.image, restored),
+        )
+        write_atomically(target, encode_application(application), durable=False)
+
+
+def with_values(image: bytes, restored: Restored) -> bytes:
+    """An initial block with kept values in it."""
+    block = bytearray(image)
+    for offset, data in restored.pairs:
+        block[offset : offset + len(data)] = data
+    for offset, bit, value in restored.bits:
+        block[offset] = block[offset] & ~(1 << bit) | value << bit
+    return bytes(block)
+
+
+def read_application(path: pathlib.Path) -> Application:
+    """Raises PL3001 when the file is damaged (the cache is then of no use)."""
+    try:
+        return decode_application(path.read_bytes())
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise fail(
+            "PL3001", "the compiled program cannot be read", place=Place(str(path)), found=str(error),
+            remedy="delete the folder `cache` in the state directory; it is made anew",
+        ) from error  # fmt: skip
+
+
+def overridden(tasks: tuple[TaskSpec, ...], plant: Plant) -> tuple[TaskSpec, ...]:
+    """Tasks with the plant file's periods and priorities. Raises PL1013 for one that the program does not have."""
+    changes = {task.name.upper(): task for task in plant.tasks}
+    unknown = [change for key, change in changes.items() if key not in {task.name.upper() for task in tasks}]
+    if unknown:
+        names = ", ".join(task.name for task in tasks)
+        raise TickworkError(
+            *(
+                Problem("PL1013", f"the program has no task {one.name}", expected=names, found=one.name,
+                        remedy="correct the name in [[task]] of the plant file")
+                for one in unknown
+            )
+        )  # fmt: skip
+    return tuple(_overridden(task, plant) for task in tasks)
+
+
+def _overridden(task: TaskSpec, plant: Plant) -> TaskSpec:
+    for change in plant.tasks:
+        if change.name.upper() == task.name.upper():
+            return msgspec.structs.replace(
+                task,
+                period_ns=change.period_ns if change.period_ns is not None else task.period_ns,
+                priority=change.priority if change.priority is not None else task.priority,
+            )
+    return task

@@ -341,7 +341,7 @@ class StructType(Node):
 
 @dataclass(slots=True, eq=False)
 class ReferenceType(Node):
-    """``kind``: "REF_TO", "REFERENCE TO", "POINTER TO"."""
+    """``kind``: "REF_TO", "REFERENCE TO", "POINTER TO"; "__FPOINTER" (RuSTy) points to a block's body or method."""
 
     kind: str
     target: TypeSpec
@@ -494,6 +494,8 @@ Statement = (
 class Variable(Node):
     """One declared name. ``a, b : INT := 1`` gives two that share ``type`` and ``initial``.
 
+    ``AT %IX0.0 : BOOL`` without a name is named by its address, ``%IX0.0``.
+
     ``comment`` is the comment on the same line or on the lines before; ``attributes`` from ``{attribute 'k'
     := 'v'}``.
     ``edge``: "R_EDGE", "F_EDGE" or "". ``path``: for VAR_CONFIG and VAR_ACCESS the full path of the instance.
@@ -508,9 +510,9 @@ class Variable(Node):
     comment: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     access: str = ""  # VAR_ACCESS: "READ_ONLY", "READ_WRITE" or ""
-    path: Expression | None = (
-        None  # VAR_CONFIG: the variable configured; VAR_ACCESS: the variable given access to
-    )
+    # VAR_CONFIG: the variable configured; VAR_ACCESS: the variable given access to.
+    path: Expression | None = None
+    alias: Expression | None = None  # RuSTy's ``name AT other : type``: another name for the same place
 
 
 @dataclass(slots=True, eq=False)

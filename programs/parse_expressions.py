@@ -268,7 +268,21 @@ class Expressions(Cursor):
         return ast.Parenthesised(self.starts[i], self.ends[self.i - 1], inner)
 
     def _is_structure(self) -> bool:
-        return self.in_initial or self.dialect not in ("codesys", "auto")
+        """``(a := 1 …`` is a structure; in a statement of CODESYS only if it lists several members."""
+        if self.in_initial or self.dialect not in ("codesys", "auto"):
+            return True
+        depth, index = 0, self.i
+        while True:
+            key = self.keys[index]
+            if key in ("(", "["):
+                depth += 1
+            elif key in (")", "]"):
+                depth -= 1
+            if key == "," and depth == 1:
+                return True
+            if depth == 0 or key in (";", "<end>"):
+                return False
+            index += 1
 
     def structure_initial(self) -> ast.Expression:
         """``(a := 1, b := (c := 2))``."""
@@ -457,6 +471,19 @@ class Expressions(Cursor):
             self.skip_to(frozenset((end,)))
             return ast.Missing(*start)
 
+    def _address(self) -> ast.Expression:
+        """``&x``, RuSTy's short form of ADR(x)."""
+        i = self.i
+        self.other_dialect("& before a variable", "rusty")
+        self.i += 1
+        self.enter()
+        operand = self.operand()
+        self.depth -= 1
+        name = ast.Name(self.starts[i], self.ends[i], "ADR")
+        return ast.Call(
+            name.start, operand.end, name, [ast.Argument(operand.start, operand.end, None, operand)]
+        )
+
     def _global_name(self) -> ast.Expression:
         """``.x`` (CODESYS, RuSTy)."""
         i = self.i
@@ -512,4 +539,5 @@ _BY_KEY: dict[str, Callable[[Expressions], ast.Expression]] = {
     "-": Expressions._unary,
     "+": Expressions._unary,
     ".": Expressions._global_name,
+    "&": Expressions._address,
 }

@@ -189,6 +189,9 @@ class Statements(Variables):
         if self.keys[at] != ";" and self.kinds[at] == OPERATOR:
             self.i = at
             self._rest_of_expression()
+        if self.dialect in ("rusty", "auto"):
+            self.semicolon("a statement")
+            return ast.ExpressionStatement(target.start, self.ends[self.i - 1], target)
         self.report(
             "ST2017",
             "this computes a value and does nothing with it",

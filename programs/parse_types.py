@@ -24,7 +24,7 @@ class Types(Expressions):
             return self._struct_type()
         if key == "(":
             return self._enum_type(None)
-        if key == "REF_TO" or (key in ("REFERENCE", "POINTER") and self.key(1) == "TO"):
+        if key in ("REF_TO", "__FPOINTER") or (key in ("REFERENCE", "POINTER") and self.key(1) == "TO"):
             return self._reference_type()
         return self._named_type()
 
@@ -70,7 +70,9 @@ class Types(Expressions):
         i = self.i
         kind = self.keys[i]
         self.i += 1
-        if kind != "REF_TO":
+        if kind == "__FPOINTER":
+            self.other_dialect(kind, "rusty", at=(self.starts[i], self.ends[i]))
+        elif kind != "REF_TO":
             kind = f"{kind} TO"
             self.i += 1
             self.other_dialect(kind, "codesys", "rusty", at=(self.starts[i], self.ends[self.i - 1]))

@@ -131,12 +131,9 @@ class Variables(Types):
     def _declaration(self, start: int) -> list[ast.Variable]:
         """``a, b AT %QX0.0 : type := initial;``"""
         attributes = self.attributes_of(start)
-        names: list[tuple[ast.Name, ast.DirectVariable | None]] = []
-        if self.kinds[start] == DIRECT or (self.keys[start] == "AT" and self.kind(1) == DIRECT):
-            self._located_without_name(start)
+        names: list[tuple[ast.Name, ast.Expression | None]] = []
         while True:
-            name = self.expect_name("a variable's name")
-            names.append((name, self._location()))
+            names.append(self._declared_name())
             if not self.accept(","):
                 break
         if not self.accept(":"):
@@ -154,37 +151,39 @@ class Variables(Types):
         last = self.i
         if not self._end_of_struct_member(type_spec):
             self.semicolon("the declaration of a variable")
-        comment = self.comment_of(start, last)
-        end = self.ends[self.i - 1]
-        return [
-            ast.Variable(
-                self.starts[start],
-                end,
-                name,
-                type_spec,
-                initial,
-                initial_op,
-                location,
+        found = []
+        for name, at in names:
+            variable = ast.Variable(
+                self.starts[start], self.ends[self.i - 1], name, type_spec, initial, initial_op
+            )
+            variable.location = at if isinstance(at, ast.DirectVariable) else None
+            variable.alias = None if isinstance(at, ast.DirectVariable) else at
+            variable.edge, variable.comment, variable.attributes = (
                 edge,
-                comment,
+                self.comment_of(start, last),
                 attributes,
             )
-            for name, location in names
-        ]
+            found.append(variable)
+        return found
 
     def _end_of_struct_member(self, type_spec: ast.TypeSpec) -> bool:
         """END_STRUCT is also an end of its own."""
         return isinstance(type_spec, ast.StructType) and self.keys[self.i] != ";"
 
-    def _located_without_name(self, start: int) -> None:
-        self.fail(
-            "ST2001",
-            "a located variable needs a name",
-            at=(self.starts[start], self.ends[start]),
-            expected="a name",
-            found=self.found(),
-            remedy="write name AT %IX0.0 : BOOL;",
-        )
+    def _declared_name(self) -> tuple[ast.Name, ast.Expression | None]:
+        """``name``, ``name AT %IX0.0``, ``AT %IX0.0``, ``name AT other`` (RuSTy)."""
+        if self.keys[self.i] == "AT" and self.kind(1) == DIRECT:
+            self.i += 1
+            location = self._direct()
+            return ast.Name(location.start, location.end, location.text), location
+        name = self.expect_name("a variable's name")
+        if self.keys[self.i] != "AT":
+            return name, None
+        if self.kind(1) == NAME:
+            self.other_dialect("AT with another variable", "rusty")
+            self.i += 1
+            return name, self.dotted_path()
+        return name, self._location()
 
     def _colon_missing(self, name: ast.Name) -> None:
         if self.keys[self.i] in (":=", "="):

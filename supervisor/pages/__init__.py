@@ -1,0 +1,42 @@
+"""The pages: Starlette routes that fill the contexts of ``web`` from the services."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute, Mount
+
+from supervisor.guard import access
+from supervisor.pages.errors import error_page
+from supervisor.pages.live_views import LivePages
+from supervisor.pages.plant_pages import PlantModel, PlantPages
+from supervisor.pages.session_pages import SessionPages
+from supervisor.pages.static_files import HashedFiles
+from supervisor.services import Services
+
+# Everything comes from this address and nothing is inline, so a text that slipped through could still not run.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; manifest-src 'self'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """All pages, their stream and their static files."""
+    model = PlantModel(services)
+    return [
+        *SessionPages(services).routes(),
+        *PlantPages(services, model).routes(),
+        *LivePages(services, model).routes(),
+        Mount("/static", access(None)(HashedFiles()), name="static"),
+    ]
+
+
+__all__ = ["CONTENT_SECURITY_POLICY", "SECURITY_HEADERS", "error_page", "routes"]

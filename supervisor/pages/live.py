@@ -1,0 +1,190 @@
+"""The one event stream of a browser tab: ``/live``.
+
+Theory. A page names its view; the view is a few *parts*, each a context that the page was rendered from. After every
+update of the subscription the parts are made anew and compared with what was sent last: where only live cells differ
+they go out together in one ``tick``, where the structure differs the part's HTML goes out to be morphed in place.
+Nothing is queued: a client that reads slowly gets fewer, newer states.
+
+Messages: ``beat`` and ``tick`` carry ``{"now": ms, "c": [[key, text, quality, changed_ms, reason], …],
+"m": [[key, ms], …]}``; a message without a name is HTML for htmx.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from supervisor.model import Update
+from supervisor.pages.views import quality_of, tag_cell, tag_reason
+from supervisor.services import Services, StreamEnded, Subscription
+from web import contexts as c
+from web import render
+
+INTERVAL_MS = 250  # four updates a second is what a person can still read
+BEAT_MS = 2000
+DRAWING_INTERVAL_S = 4.0  # histograms change with every scan; drawing them anew that often is enough
+STREAMS_PER_PERSON = 24  # tabs of one person; more is a leak in a script
+
+_json = msgspec.json.Encoder()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of the page: the element ``target`` was made from ``context``."""
+
+    target: str
+    context: Any
+
+
+@dataclasses.dataclass(slots=True)
+class View:
+    """What one stream shows. ``make`` gives the parts as they are now, ``tags`` what is followed value by value."""
+
+    make: Callable[[], Awaitable[tuple[Part, ...]]]
+    tags: dict[str, tuple[str, ...]]
+    concerns: Callable[[Update], bool]
+    fleet: bool = True
+
+
+def frame(data: bytes | str, event: str = "") -> bytes:
+    """One message of an event stream (WHATWG HTML §9.2)."""
+    text = data.decode() if isinstance(data, bytes) else data
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    head = f"event: {event}\n" if event else ""
+    return (head + "".join(f"data: {line}\n" for line in lines) + "\n").encode()
+
+
+def outline(context: object, cells: dict[str, c.Cell], moments: dict[str, int]) -> object:
+    """The structure of a context without what changes by itself; collects its live cells and times on the way."""
+    if isinstance(context, c.Cell):
+        cells[context.key] = context
+        return context.key
+    if isinstance(context, c.Moment) and context.key:
+        moments[context.key] = context.ms
+        return context.key
+    if isinstance(context, c.Histogram):
+        return context.caption
+    if isinstance(context, tuple):
+        return tuple(outline(item, cells, moments) for item in context)
+    if dataclasses.is_dataclass(context):
+        return tuple(outline(getattr(context, f.name), cells, moments) for f in dataclasses.fields(context))
+    return context
+
+
+class Sent:
+    """What the client has been told, and what it has to be told next."""
+
+    def __init__(self) -> None:
+        self._outlines: dict[str, object] = {}
+        self._cells: dict[str, tuple[str, str]] = {}
+        self._moments: dict[str, int] = {}
+        self._drawn: dict[str, tuple[float, object]] = {}
+
+    def difference(self, parts: tuple[Part, ...], now_s: float) -> tuple[list[str], list[Any], list[Any]]:
+        """HTML of the parts whose structure changed, changed cells and changed times of the others."""
+        html: list[str] = []
+        changed: list[Any] = []
+        times: list[Any] = []
+        for part in parts:
+            cells: dict[str, c.Cell] = {}
+            moments: dict[str, int] = {}
+            shape = outline(part.context, cells, moments)
+            whole = self._outlines.get(part.target) != shape or self._redraw(part, now_s)
+            first = part.target not in self._outlines
+            self._outlines[part.target] = shape
+            if whole and not first:
+                html.append(partial(part))
+            new = [cell for cell in cells.values() if self._cells.get(cell.key) != (cell.text, cell.quality)]
+            self._cells.update((cell.key, (cell.text, cell.quality)) for cell in new)
+            late = [(key, ms) for key, ms in moments.items() if self._moments.get(key) != ms]
+            self._moments.update(late)
+            if not whole or first:
+                changed += [(cell.key, cell.text, cell.quality) for cell in new]
+                times += late
+        return html, changed, times
+
+    def _redraw(self, part: Part, now_s: float) -> bool:
+        drawings = [getattr(task, "histograms", ()) for task in getattr(part.context, "tasks", ())]
+        if not any(drawings):
+            return False
+        at_s, before = self._drawn.get(part.target, (0.0, None))
+        if before == drawings or now_s - at_s < DRAWING_INTERVAL_S:
+            return False
+        self._drawn[part.target] = (now_s, drawings)
+        return before is not None
+
+
+def partial(part: Part) -> str:
+    return f'<hx-partial hx-target="#{part.target}" hx-swap="outerMorph">{render(part.context)}</hx-partial>'
+
+
+async def frames(view: View, subscription: Subscription, wall_ms: Callable[[], int]) -> AsyncIterator[bytes]:
+    """The stream's bytes until the subscription or the client ends."""
+    sent = Sent()
+    try:
+        yield _tick("beat", wall_ms(), [], [])
+        html, cells, moments = sent.difference(await view.make(), time.monotonic())
+        yield _tick("tick", wall_ms(), cells, moments)
+        while True:
+            update = await subscription.next(interval_ms=INTERVAL_MS, beat_ms=BEAT_MS)
+            changed = [_value(value) for value in update.values]
+            html, moments = [], []
+            if update.resync or view.concerns(update):
+                html, cells, moments = sent.difference(await view.make(), time.monotonic())
+                changed = cells + changed
+            if html:
+                yield frame("\n".join(html))
+            yield _tick("tick" if changed or moments else "beat", wall_ms(), changed, moments)
+    except StreamEnded:
+        return
+    finally:
+        subscription.close()
+
+
+def _value(value: Any) -> tuple[str, str, str, int, str]:
+    cell = tag_cell(value)
+    return cell.key, cell.text, quality_of(value), value.time_ns // 1_000_000, tag_reason(value)
+
+
+def _tick(event: str, now_ms: int, cells: list[Any], moments: list[Any]) -> bytes:
+    return frame(_json.encode({"now": now_ms, "c": cells, "m": moments}), event)
+
+
+class Streams:
+    """Counts the open streams of each person."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, int] = {}
+
+    @property
+    def total(self) -> int:
+        return sum(self._open.values())
+
+    def response(self, request: Request, services: Services, view: View) -> Response:
+        actor = request.state.actor
+        if self._open.get(actor.name, 0) >= STREAMS_PER_PERSON:
+            return JSONResponse(
+                {"title": "too many open pages"}, status_code=429, headers={"Retry-After": "5"}
+            )
+        subscription = services.fleet.subscribe(actor, tags=view.tags, fleet=view.fleet)
+        return StreamingResponse(
+            self._counted(actor.name, frames(view, subscription, lambda: time.time_ns() // 1_000_000)),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    async def _counted(self, name: str, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self._open[name] = self._open.get(name, 0) + 1
+        try:
+            async for piece in stream:
+                yield piece
+        finally:
+            self._open[name] -= 1
+            if not self._open[name]:
+                del self._open[name]

@@ -1,0 +1,147 @@
+"""Which parts each page's stream keeps up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from supervisor.guard import access
+from supervisor.model import Actor, Page, Role, Update
+from supervisor.pages import shell as frame
+from supervisor.pages import views
+from supervisor.pages.live import Part, Streams, View
+from supervisor.pages.plant_pages import EVENTS_PER_PAGE, PlantModel, tag_query
+from supervisor.problems import not_found
+from supervisor.services import Services
+
+
+class LivePages:
+    def __init__(self, services: Services, model: PlantModel) -> None:
+        self._services = services
+        self._model = model
+        self.streams = Streams()
+
+    def routes(self) -> list[Route]:
+        return [Route("/live", access(Role.VIEWER)(self.live), methods=["GET"])]
+
+    async def live(self, request: Request) -> Response:
+        makers = {
+            "fleet": self._fleet,
+            "runtime": self._runtime,
+            "tag": self._tag,
+            "forces": self._forces,
+            "events": self._events,
+            "plain": self._plain,
+        }
+        name = request.query_params.get("view", "")
+        if name not in makers:
+            raise not_found("view", name)
+        return self.streams.response(request, self._services, await makers[name](request))
+
+    async def _tree(self, actor: Actor, node_id: str, section: str, page: str) -> Part:
+        runtimes = await self._services.fleet.runtimes(actor)
+        return Part("plant-tree", frame.plant_tree(runtimes, section=section, node=node_id, page=page))
+
+    async def _fleet(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+        search, show, _ = tag_query(request)
+
+        async def make() -> tuple[Part, ...]:
+            table = await self._model.fleet(actor, search=search, show=show)
+            return Part("fleet", table), await self._tree(actor, "", "fleet", "")
+
+        return View(make, {}, lambda update: True)
+
+    async def _runtime(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+        node_id = request.query_params.get("node", "")
+        search, show, start = tag_query(request)
+        table, paths = await self._model.tags(actor, node_id, search=search, show=show, start=start)
+        digest = (await self._services.fleet.runtime(actor, node_id)).runtime.digest
+
+        async def make() -> tuple[Part, ...]:
+            detail = await self._services.fleet.runtime(actor, node_id)
+            parts = [
+                Part("runtime-head", await self._model.head(actor, detail)),
+                Part("tasks", self._model.tasks(detail)),
+                Part("devices", self._model.devices(detail)),
+                Part("event-list", await self._model.events(actor, node_id)),
+                Part("held", frame.held_of(detail.runtime)),
+                await self._tree(actor, node_id, "", "overview"),
+            ]
+            if detail.runtime.link != "up" or detail.runtime.digest != digest or table.stale:
+                changed, _ = await self._model.tags(actor, node_id, search=search, show=show, start=start)
+                parts.append(Part("tags", changed))
+            return tuple(parts)
+
+        return View(make, {node_id: paths}, _about(node_id))
+
+    async def _tag(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+        node_id, path = request.query_params.get("node", ""), request.query_params.get("path", "")
+
+        async def make() -> tuple[Part, ...]:
+            detail = await self._services.fleet.runtime(actor, node_id)
+            return (Part("held", frame.held_of(detail.runtime)), await self._tree(actor, node_id, "", ""))
+
+        return View(make, {node_id: (path,)}, _about(node_id))
+
+    async def _forces(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+        node_id = request.query_params.get("node", "")
+        runtimes = await self._services.fleet.runtimes(actor)
+        wanted = [
+            runtime for runtime in runtimes if runtime.node_id == node_id or (not node_id and runtime.forces)
+        ]
+        tags = {
+            runtime.node_id: tuple(
+                force.path for force in await self._services.fleet.forces(actor, runtime.node_id)
+            )
+            for runtime in wanted
+        }
+
+        async def make() -> tuple[Part, ...]:
+            return (await self._tree(actor, node_id, "" if node_id else "forces", "forces"),)
+
+        return View(
+            make, {node: paths for node, paths in tags.items() if paths}, lambda update: bool(update.runtimes)
+        )
+
+    async def _events(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+        node_id, kind = request.query_params.get("node", ""), request.query_params.get("kind", "")
+
+        async def make() -> tuple[Part, ...]:
+            rows = await self._services.fleet.events(
+                actor, node_id=node_id, kind=kind, page=Page(limit=EVENTS_PER_PAGE)
+            )
+            return (
+                Part("event-list", views.event_list(rows, with_runtime=not node_id)),
+                await self._tree(actor, node_id, "" if node_id else "events", "events"),
+            )
+
+        return View(make, {}, lambda update: bool(update.events or update.runtimes))
+
+    async def _plain(self, request: Request) -> View:
+        """A page without live parts of its own keeps the plant tree and the beat."""
+        actor: Actor = request.state.actor
+        section = request.query_params.get("section", "")
+
+        async def make() -> tuple[Part, ...]:
+            return (await self._tree(actor, "", section, ""),)
+
+        return View(make, {}, lambda update: bool(update.runtimes))
+
+
+def _about(node_id: str) -> Callable[[Update], bool]:
+    def concerns(update: Update) -> bool:
+        return (
+            any(runtime.node_id == node_id for runtime in update.runtimes)
+            or any(event.node_id == node_id for event in update.events)
+            or bool(update.deployments)
+        )
+
+    return concerns

@@ -13,14 +13,14 @@ import msgspec
 from drivers.modbus import DevicePoller, Link, ModbusDevice, open_link
 from drivers.protocols import parse_device
 from runtime.link import DeviceStatus
-from scan import InputsWriter, OutputsReader
+from scan.field_io import NO_OUTPUTS, InputsWriter, Outputs, OutputsReader
 from scan.iomap import IoMap
+from scan.problem import TickworkError
 from scan.quality import BAD_NOT_CONNECTED, GOOD
 
 OUTPUTS_INTERVAL_S = 0.01
 HEARTBEAT_S = 0.05  # the scan takes inputs for stale after several of these
 STOP_S = 1.0  # for safe values to go out at the end
-NS = 1_000_000_000
 
 StateListener = Callable[[str, str, str], None]
 
@@ -68,13 +68,11 @@ class FieldDevices:
         self._links: dict[Any, Link] = {}
         self._pollers: list[DevicePoller] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._watchdog_ns = NS
 
     def start(self, *, watchdog_ms: int) -> None:
-        self._watchdog_ns = watchdog_ms * 1_000_000
         writer = InputsWriter.create(self._segments, self._map)
         self._image = SegmentImage(writer)
-        self._outputs = OutputsReader.open(self._segments)
+        self._outputs = OutputsReader.open(self._segments, timeout_ns=watchdog_ms * 1_000_000)
         first_row = 0
         for index, device in enumerate(self.parsed):
             period_ns = min((block.period_ns for block in device.reads), default=0)
@@ -134,14 +132,20 @@ class FieldDevices:
     async def _follow_outputs(self) -> None:
         size = self._map.outputs_size
         while True:
-            outputs = self._outputs.read()
-            live = outputs.fresh and outputs.running
+            outputs = self._read_outputs()
             image = outputs.image.tobytes()
             if len(image) < size:  # the program uses fewer outputs than the devices have
                 image += bytes(size - len(image))
             for poller in self._pollers:
-                poller.follow(image, live=live)
+                poller.follow(image, live=outputs.running)
             await asyncio.sleep(OUTPUTS_INTERVAL_S)
+
+    def _read_outputs(self) -> Outputs:
+        """Outputs that cannot be read count as a scan that is gone; the parent hears of it from the scan itself."""
+        try:
+            return self._outputs.read()
+        except TickworkError:
+            return NO_OUTPUTS
 
     async def _beat(self) -> None:
         while True:

@@ -99,6 +99,7 @@ def _connection(table: Table, protocol: str) -> Connection:
         common["max_outstanding"] = table.integer("max_outstanding", 1, low=1, high=16)
     else:
         common["turnaround_ms"] = table.integer("turnaround_ms", 100, low=0, high=10_000)
+        common["local_echo"] = table.flag("local_echo", False)
     if transport == "tls":
         for key in ("tls_ca", "tls_certificate", "tls_key", "tls_server_name"):
             common[key] = table.text(key, "" if key == "tls_server_name" else None)

@@ -33,6 +33,7 @@ class Connection(msgspec.Struct, frozen=True):
     parity: str = "E"  # Modbus over Serial Line V1.02 §2.5.1: even parity is the default
     stop_bits: int = 1
     rs485: bool = False
+    local_echo: bool = False  # the adapter hears what it sends
     max_outstanding: int = 1
     connect_timeout_ms: int = 3000
     backoff_max_ms: int = 10_000

@@ -16,6 +16,7 @@ import heapq
 import random
 import time
 from collections.abc import Callable
+from typing import cast
 
 from drivers.modbus.pdu import Failure, FailureKind, Request
 
@@ -212,8 +213,7 @@ class Link(asyncio.Protocol):
     # ------------------------------------------------------------ transport events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is none by inheritance
         self._silent_timeouts = 0
         self.connects += 1
         self.connected = True

@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
+import ssl
+from typing import Any
+
 from drivers.modbus.config import Connection
 from drivers.modbus.link import Link
+from drivers.modbus.serial import SerialLink
+from drivers.modbus.stream import StreamTcpLink
 from drivers.modbus.tcp import TcpLink
 
 
 def open_link(connection: Connection) -> Link:
-    """A link that is not started yet."""
-    return TcpLink(
+    """A link that is not started yet. Raises OSError when certificates of a TLS connection cannot be read."""
+    common: dict[str, Any] = {
+        "backoff_max_s": connection.backoff_max_ms / 1000,
+        "pause_s": connection.pause_ms / 1000,
+        "pause_after_connect_s": connection.pause_after_connect_ms / 1000,
+    }
+    if connection.transport in ("tcp", "tls"):
+        return TcpLink(
+            connection.host,
+            connection.port,
+            max_outstanding=connection.max_outstanding,
+            connect_timeout_s=connection.connect_timeout_ms / 1000,
+            tls=tls_context(connection) if connection.transport == "tls" else None,
+            tls_server_name=connection.tls_server_name,
+            **common,
+        )
+    stream: dict[str, Any] = {
+        **common,
+        "framing": "ascii" if "ascii" in connection.transport else "rtu",
+        "turnaround_s": connection.turnaround_ms / 1000,
+        "local_echo": connection.local_echo,
+    }
+    if connection.serial_port:
+        return SerialLink(
+            connection.serial_port,
+            baud=connection.baud,
+            parity=connection.parity,
+            stop_bits=connection.stop_bits,
+            rs485=connection.rs485,
+            **stream,
+        )
+    return StreamTcpLink(
         connection.host,
         connection.port,
-        max_outstanding=connection.max_outstanding,
         connect_timeout_s=connection.connect_timeout_ms / 1000,
-        backoff_max_s=connection.backoff_max_ms / 1000,
-        pause_s=connection.pause_ms / 1000,
-        pause_after_connect_s=connection.pause_after_connect_ms / 1000,
+        **stream,
     )
+
+
+def tls_context(connection: Connection) -> ssl.SSLContext:
+    """Mutual TLS 1.2 or newer (Modbus/TCP Security, MB-TCP-Security-v21 §5)."""
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=connection.tls_ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(connection.tls_certificate, connection.tls_key)
+    return context

@@ -44,6 +44,7 @@ class TcpLink(Link):
         pause_s: float = 0.0,
         pause_after_connect_s: float = 0.0,
         tls: ssl.SSLContext | None = None,
+        tls_server_name: str = "",
         seed: int | None = None,
     ) -> None:
         super().__init__(
@@ -58,13 +59,14 @@ class TcpLink(Link):
         self._host = host
         self._port = port
         self._tls = tls
+        self._tls_server_name = (tls_server_name or host) if tls else None
         self._pending: dict[int, Job] = {}
         self._transaction = 0
         self._rest = b""
 
     async def _open(self) -> None:
         transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: self, self._host, self._port, ssl=self._tls
+            lambda: self, self._host, self._port, ssl=self._tls, server_hostname=self._tls_server_name
         )
         tune_socket(transport)
 

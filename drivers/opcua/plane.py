@@ -4,7 +4,7 @@ Rules.
 * A value of a tag never lives in asyncua's address space: reads and the first value of a monitored item come from the
   snapshot, so all tags of one Read are of one scan and carry its time.
 * A Write is checked whole, then goes to the scan as one atomic group; it answers when the scan has taken it.
-* Subscriptions are fed from one sampling loop over the tags that somebody monitors.
+* Subscriptions sample the snapshot themselves (``subscriptions``); asyncua's own notifications never see a tag.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from .users import OpcUaUser
 
 log = structlog.get_logger("tickwork.opcua")
 
-SAMPLING_S = 0.1
 WRITE_TIMEOUT_S = 2.0
 
 # What the scan made of an atomic group of writes: "" when it took effect, else the reason.
@@ -138,40 +137,3 @@ class TagAttributes(AttributeService):
             )
             return int(ua.StatusCodes.BadOutOfService)
         return int(ua.StatusCodes.Good)
-
-
-class Sampler:
-    """Feeds monitored items: looks at the snapshot every ``SAMPLING_S`` and passes on what has changed."""
-
-    def __init__(self, space: TagSpace) -> None:
-        self._space = space
-        self._tags = space.tags
-        self._gather: scan.Gather | None = None
-        self._paths: tuple[str, ...] = ()
-
-    async def run(self) -> None:
-        while True:
-            await asyncio.sleep(SAMPLING_S)
-            await self.sample()
-
-    def forget(self) -> None:
-        """The program has changed: bind to its symbols at the next sample."""
-        self._gather, self._paths = None, ()
-
-    async def sample(self) -> None:
-        paths = tuple(path for path in self._tags.symbols if self._callbacks(path))
-        snapshot = self._tags.take_snapshot() if paths else None
-        if snapshot is None:
-            return
-        if self._gather is None or paths != self._paths:
-            self._paths = paths
-            self._gather = scan.Gather(self._tags.view, [self._tags.symbols[path] for path in paths])
-        for row in self._gather.update(snapshot):
-            path = paths[int(row)]
-            value = self._tags.value(self._tags.symbols[path])
-            for handle, callback in list(self._callbacks(path).items()):
-                await callback(handle, value)
-
-    def _callbacks(self, path: str) -> dict[int, Any]:
-        node = self._space.get(ua.NodeId(path, self._tags.index))
-        return node.attributes[ua.AttributeIds.Value].datachange_callbacks if node else {}

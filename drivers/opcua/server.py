@@ -12,7 +12,6 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.address_space import MethodService, NodeManagementService, ViewService
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
-from asyncua.server.subscription_service import SubscriptionService
 
 import scan
 from scan.problem import fail
@@ -21,7 +20,8 @@ from .certificates import TrustList, application_uri, ensure_certificate
 from .channel import StrictServer
 from .config import OpcUaConfig
 from .nodes import build, namespace_uri
-from .plane import Sampler, Submit, TagAttributes, Tags, TagSpace
+from .plane import Submit, TagAttributes, Tags, TagSpace
+from .subscriptions import TagSubscriptions
 from .types import can_serve
 from .users import UserFile, UserManager
 
@@ -58,7 +58,7 @@ class _InternalServer(InternalServer):
         self.view_service = ViewService(space)
         self.method_service = MethodService(space)
         self.node_mgt_service = NodeManagementService(space)
-        self.subscription_service = SubscriptionService(space, iserver=self)
+        self.subscription_service = TagSubscriptions(space, self)
         self.isession.aspace = space
         self.isession.subscription_service = self.subscription_service
 
@@ -85,8 +85,6 @@ class OpcUaServer:
         self._config = config
         self._server: StrictServer | None = None
         self._tags = Tags(view, 0)
-        self._sampler: Sampler | None = None
-        self._task: asyncio.Task[None] | None = None
         self._nodes: list[ua.NodeId] = []
 
     async def start(self) -> None:
@@ -111,8 +109,6 @@ class OpcUaServer:
         self._server = server
         await self.rebind()
         await self._listen(server)
-        self._sampler = Sampler(core.aspace)
-        self._task = asyncio.create_task(self._sampler.run())
 
     async def _listen(self, server: StrictServer) -> None:
         try:
@@ -143,15 +139,9 @@ class OpcUaServer:
         self._nodes = [item.RequestedNewNodeId for item in items]
         core.node_mgt_service.add_nodes(items)
         self._tags.bind(symbols)
-        if self._sampler is not None:
-            self._sampler.forget()
+        core.subscription_service.rebind()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
         if self._server is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._server.stop(), STOP_S)

@@ -156,9 +156,10 @@ class Lexer:
 
     def _pragma_end(self, start: int) -> int:
         text = self._source.text
-        end = text.find("}", start)
+        closing = "}}" if text.startswith("{{", start) else "}"  # Beremiz: C code inside a body
+        end = text.find(closing, start)
         if end >= 0:
-            return end + 1
+            return end + len(closing)
         self._report(
             "ST1004", (start, start + 1), "the pragma that starts here is not closed by }", "write }"
         )

@@ -8,12 +8,16 @@ from programs.parse_sfc import Charts
 from programs.tokens import (
     ACCESS_WORDS,
     BLOCK_ENDS,
+    END_KEY,
     ENDS,
     MODIFIER_WORDS,
     NAME,
+    OPERATOR_WORDS,
     TOP_LEVEL,
+    VARIABLE_SECTIONS,
 )
 
+_STOPS = ENDS | VARIABLE_SECTIONS | frozenset((END_KEY,))
 _POU_END = {
     "FUNCTION": "END_FUNCTION",
     "FUNCTION_BLOCK": "END_FUNCTION_BLOCK",
@@ -153,11 +157,7 @@ class Declarations(Charts):
                 self._part_of_body(pou)
 
     def _at_next_pou(self, key: str) -> bool:
-        return (
-            key in TOP_LEVEL
-            and (self.kind(1) == NAME or key in ("VAR_GLOBAL", "TYPE"))
-            and self.on_new_line()
-        )
+        return key in TOP_LEVEL and (self.kind(1) == NAME or key == "VAR_GLOBAL")
 
     def _section_of(self, pou: ast.Pou) -> None:
         if isinstance(pou.body, ast.StatementBody) and pou.body.statements:
@@ -205,9 +205,7 @@ class Declarations(Charts):
     def at_member(self) -> bool:
         key = self.keys[self.i]
         if key in ("METHOD", "PROPERTY", "ACTION", "PROPERTY_GET", "PROPERTY_SET"):
-            return (
-                self.kind(1) == NAME and self.on_new_line() and self.key(1) not in ("AND", "OR", "XOR", "MOD")
-            )
+            return self.kind(1) == NAME and self.key(1) not in OPERATOR_WORDS
         return False
 
     def member(self, owner: ast.Pou) -> None:
@@ -240,7 +238,8 @@ class Declarations(Charts):
             if self.keys[self.i] in BLOCK_ENDS:
                 self.stray_end()
                 continue
-            if self.at_block_end() or self.at_member():
+            key = self.keys[self.i]
+            if key in _STOPS or self._at_next_pou(key) or self.at_member():
                 break
             part = self.body()
             if isinstance(body, ast.StatementBody) and isinstance(part, ast.StatementBody):

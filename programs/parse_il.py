@@ -5,15 +5,14 @@ from __future__ import annotations
 from programs import ast
 from programs.parse_cursor import ParseError
 from programs.parse_statements import Statements
-from programs.tokens import ENDS, NAME, NUMBER, RESERVED, STRING
+from programs.tokens import DIRECT, END_KEY, ENDS, NAME, NUMBER, RESERVED, STRING, TIME, WSTRING
 
 _PLAIN = "LD ST S R S1 R1 CLK CU CD PV IN PT ADD SUB MUL DIV MOD GT GE EQ LE LT NE AND OR XOR ANDN ORN XORN NOT LDN STN"
 _JUMPS = "JMP JMPC JMPCN CAL CALC CALCN RET RETC RETCN"
 OPERATORS = frozenset(f"{_PLAIN} {_JUMPS} & &N".split())
-# Words that begin an instruction list: two words in a row are no statement.
-_FIRST = frozenset((
-    "LD", "LDN", "CAL", "CALC", "CALCN", "JMP", "JMPC", "JMPCN", "RET", "RETC", "RETCN", "ST", "STN",
-))  # fmt: skip
+# Operators that are never the name of a function: with a bracket they open a nested list.
+_NO_CALL = frozenset(("AND", "OR", "XOR", "ANDN", "ORN", "XORN", "&", "&N"))
+_OPERAND_KINDS = frozenset((NAME, NUMBER, STRING, WSTRING, TIME, DIRECT))
 _OPERAND_OPTIONAL = frozenset(("RET", "RETC", "RETCN", "NOT"))
 _NESTING = frozenset((
     "AND", "OR", "XOR", "ANDN", "ORN", "XORN", "ADD", "SUB", "MUL", "DIV", "MOD", "GT", "GE", "EQ", "LE",
@@ -32,21 +31,26 @@ class InstructionLists(Statements):
     def at_instruction_list(self) -> bool:
         """The body that starts here is an instruction list."""
         offset = 0
-        if self.kind() == NAME and self.key(1) == ":" and self.on_new_line(2):
+        if self.kind() == NAME and self.key(1) == ":" and self.key(2) != "=":
             offset = 2
         key, following = self.key(offset), self.key(offset + 1)
-        if key not in _FIRST or following in (":=", ".", "[", "^", ";", "?="):
-            return False
+        if key not in OPERATORS:  # a function's name and a number on one line
+            return self.at_name(offset) and self.kind(offset + 1) == NUMBER and self.on_new_line(offset + 2)
+        if self.on_new_line(offset + 1) or following == END_KEY:
+            return key in ("RET", "RETC", "RETCN")
         if following in ("S", "R", "REF") and self.key(offset + 2) == "=":
             return False
-        if key in ("RET", "RETC", "RETCN"):
-            return self.on_new_line(offset + 1)
-        same_line = not self.on_new_line(offset + 1)
-        if key.startswith("CAL"):
-            return same_line and self.kind(offset + 1) == NAME
-        if key.startswith("JMP"):
-            return same_line and self.kind(offset + 1) == NAME and self.key(offset + 2) != ";"
-        return same_line and following not in ("(", "=", "+", "-", "<", ">")
+        if following == "(":
+            return key in _NO_CALL
+        return self.kind(offset + 1) in _OPERAND_KINDS and not self._semicolon_on_line(offset)
+
+    def _semicolon_on_line(self, ahead: int) -> bool:
+        ahead += 1
+        while not self.on_new_line(ahead) and self.key(ahead) != END_KEY:
+            if self.key(ahead) == ";":
+                return True
+            ahead += 1
+        return False
 
     def instruction_list(self) -> ast.IlBody:
         """Instructions up to an END_… word."""
@@ -80,7 +84,7 @@ class InstructionLists(Statements):
         label = None
         start = self.i
         if self.key(1) == ":" and self.kind() == NAME:
-            label = self.expect_name("a label")
+            label = self.any_word("a label")
             self.i += 1
             if self.on_new_line() and (self._at_il_end() or self.key(1) == ":"):
                 return ast.IlInstruction(self.starts[start], self.ends[self.i - 1], label, "", [])
@@ -105,6 +109,8 @@ class InstructionLists(Statements):
         instruction = ast.IlInstruction(self.starts[i], self.ends[i], None, key, [])
         if self.keys[self.i] == "(" and key in _NESTING and not self.on_new_line():
             instruction.nested = self._nested(instruction)
+        elif key.startswith("JMP") and self.kinds[self.i] == NAME:
+            instruction.operands = [self.any_word("a label")]
         elif not self.on_new_line() and self.keys[self.i] != "<end>":
             instruction.operands = self._operands()
         elif key not in _OPERAND_OPTIONAL:

@@ -14,6 +14,7 @@ from programs.tokens import (
     NAME,
     NUMBER,
     OPERATOR,
+    OPERATOR_WORDS,
     STATEMENT_OPENERS,
     STRING,
     TIME,
@@ -40,7 +41,7 @@ _MAY_END_LIST = TOP_LEVEL | frozenset(
     )
 )
 _LABEL_KINDS = frozenset((NUMBER, STRING, WSTRING, TIME))
-_LABEL_OPERATORS = frozenset((".", "#", "+", "-", "*", "/", "(", ")", "&", "^"))
+_LABEL_OPERATORS = frozenset((".", "#", "+", "-", "*", "/", "(", ")", "&"))
 _OPENERS = sorted(STATEMENT_OPENERS)
 _PLACES = (
     ast.Name, ast.Member, ast.Index, ast.Dereference, ast.Part, ast.DirectVariable, ast.GlobalName, ast.Missing,
@@ -86,11 +87,7 @@ class Statements(Variables):
                 and self.key(1) not in (":=", ".", "(")
             )
         following = self.kind(1)
-        return (
-            following == NAME
-            and self.on_new_line()
-            and not (self.key(1) in _WORD_ASSIGNMENTS and self.key(2) == "=")
-        )
+        return following == NAME and not (self.key(1) in _WORD_ASSIGNMENTS and self.key(2) == "=")
 
     def _is_name_here(self, key: str) -> bool:
         """CONTINUE, JMP: names when something is assigned to them."""
@@ -183,10 +180,11 @@ class Statements(Variables):
         if callable_name and (self.keys[self.i] == ";" or self.on_new_line()):
             self.semicolon("a statement")
             return ast.ExpressionStatement(target.start, self.ends[self.i - 1], target)
-        if callable_name and self.kinds[self.i] in (NAME, NUMBER, STRING, WSTRING):
+        is_operator = self.keys[self.i] in OPERATOR_WORDS
+        if callable_name and not is_operator and self.kinds[self.i] in (NAME, NUMBER, STRING, WSTRING):
             self.fail_expected(":= or (", f"after {self._text(target)[:40]}")
         at = self.i
-        if self.keys[at] != ";" and self.kinds[at] == OPERATOR:
+        if is_operator or (self.keys[at] != ";" and self.kinds[at] == OPERATOR):
             self.i = at
             self._rest_of_expression()
         if self.dialect in ("rusty", "auto"):
@@ -379,6 +377,8 @@ class Statements(Variables):
             if kind == OPERATOR and key not in _LABEL_OPERATORS:
                 return False
             if key == "<end>" or key in STATEMENT_OPENERS or key in ENDS:
+                return False
+            if key == "(" and kinds[index - 1] == NAME and index > self.i:
                 return False
             index += 1
 

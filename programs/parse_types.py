@@ -24,6 +24,10 @@ class Types(Expressions):
             return self._struct_type()
         if key == "(":
             return self._enum_type(None)
+        if key in ("REFERENCE_TO", "POINTER_TO") and self.kind(1) == NAME:
+            spaced = key.replace("_", " ")
+            self.report("ST2007", f"{key} is no keyword; did you mean {spaced}?", remedy=f"write {spaced}")
+            return self._reference_type()
         if key in ("REF_TO", "__FPOINTER") or (key in ("REFERENCE", "POINTER") and self.key(1) == "TO"):
             return self._reference_type()
         return self._named_type()
@@ -72,6 +76,8 @@ class Types(Expressions):
         self.i += 1
         if kind == "__FPOINTER":
             self.other_dialect(kind, "rusty", at=(self.starts[i], self.ends[i]))
+        elif "_" in kind and kind != "REF_TO":
+            kind = kind.replace("_", " ")
         elif kind != "REF_TO":
             kind = f"{kind} TO"
             self.i += 1

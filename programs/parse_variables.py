@@ -148,6 +148,14 @@ class Variables(Types):
         elif self.accept("..."):
             self.other_dialect("a variable number of arguments", "rusty")
         initial_op, initial = self._initial(type_spec)
+        if self.keys[self.i] == "AT" and self.kind(1) == DIRECT:
+            self.fail(
+                "ST2001",
+                "AT stands behind the type",
+                expected="name AT address : type",
+                found="name : type AT address",
+                remedy=f"write {names[-1][0].name[:40]} AT {self.texts[self.i + 1][:20]} : …",
+            )
         last = self.i
         if not self._end_of_struct_member(type_spec):
             self.semicolon("the declaration of a variable")
@@ -215,6 +223,9 @@ class Variables(Types):
         if key == ":=":
             self.i += 1
             return ":=", self.declared_initial(type_spec)
+        if key == "[" and isinstance(type_spec, ast.ArrayType):
+            self.other_dialect("a list of constructor calls behind the type", "codesys")
+            return ":=", self.initial_value()
         if key == "REF" and self.key(1) == "=":
             self.other_dialect("REF=", "codesys", "rusty")
             self.i += 2

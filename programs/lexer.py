@@ -70,6 +70,7 @@ _FOREIGN = {
     "\\": ("the escape character in strings is $", "write $ inside a string"),
     "}": ("a pragma is closed that was not opened", "remove the brace"),
 }
+_BRACES = re.compile(r"[{}]")
 _NEXT_MARK = {"(*": re.compile(r"\(\*|\*\)"), "/*": re.compile(r"/\*|\*/")}
 
 
@@ -159,12 +160,24 @@ class Lexer:
         closing = "}}" if text.startswith("{{", start) else "}"  # Beremiz: C code inside a body
         end = text.find(closing, start)
         if end >= 0:
-            return end + len(closing)
+            return self._braces_end(start, end + len(closing))
         self._report(
             "ST1004", (start, start + 1), "the pragma that starts here is not closed by }", "write }"
         )
         line_end = text.find("\n", start)
         return len(text) if line_end < 0 else line_end
+
+    def _braces_end(self, start: int, first_end: int) -> int:
+        """The end of ``{external if (x) { … } }``, whose C code has braces of its own; else the first brace."""
+        text = self._source.text
+        if text.find("{", start + 2, first_end) < 0 or not text.startswith("external", start + 1):
+            return first_end
+        depth = 0
+        for mark in _BRACES.finditer(text, start):
+            depth += 1 if mark[0] == "{" else -1
+            if depth == 0:
+                return mark.end()
+        return first_end
 
     def _unreadable(self, start: int) -> int:
         text = self._source.text

@@ -24,6 +24,7 @@ from programs.tokens import (
     OPERATOR_WORDS,
     RESERVED,
     STATEMENT_OPENERS,
+    STRING,
     TOP_LEVEL,
     Tokens,
 )
@@ -246,6 +247,13 @@ class Cursor:
         if self.keys[self.i] in _CLOSING:
             self.fail(
                 "ST2013", f"the bracket {self.found()} was not opened", remedy="remove it, or open it before"
+            )
+        if self.kinds[self.i] == STRING and self.kinds[self.i - 1] == STRING and self.starts[self.i] == end:
+            self.fail(
+                "ST1002",
+                "the string ends at its second quote",
+                at=(end - 1, end + 1),
+                remedy="a ' inside a string is written $'",
             )
         self.fail_expected(";", context)
 

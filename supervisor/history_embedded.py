@@ -188,7 +188,8 @@ class EmbeddedHistory:
         with self._reader() as reader:
             rows = _rows(reader, sql, (node_id, kind, before, after, limit))
         return tuple(
-            EventRow(r[0], r[1], "", *r[2:8], msgspec.json.decode(r[8], type=dict[str, str])) for r in rows
+            EventRow(seq, node, "", at, received, of_kind, severity, source, text, _JSON.decode(fields))
+            for seq, node, at, received, of_kind, severity, source, text, fields in rows
         )
 
     def starts(self, node_id: str, from_ns: int, to_ns: int) -> list[int]:

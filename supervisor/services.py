@@ -217,6 +217,12 @@ class People(Protocol):
 
     async def logout(self, token: str) -> None: ...
 
+    async def session(self, token: str, *, address: str) -> Login | None:
+        """Who a cookie belongs to; None when it is unknown, idle for too long or at its end."""
+
+    async def key_holder(self, secret: str, *, address: str) -> Actor | None:
+        """Who an API key stands for; None when it is unknown, revoked or over."""
+
     async def set_password(self, actor: Actor, user_id: int, password: str, *, old: str = "") -> None:
         """One's own needs ``old``; an administrator may set others'. Ends that user's sessions."""
 

@@ -78,8 +78,8 @@ class Block:
             formats.append(_numpy_format(member.type))
             offsets.append(member.offset)
         return np.dtype(
-            {"names": names, "formats": formats, "offsets": offsets, "itemsize": max(layout.size, 1)}  # type:
-            ignore[misc] )
+            {"names": names, "formats": formats, "offsets": offsets, "itemsize": max(layout.size, 1)}
+        )
 
     def new(self) -> Any:
         """A fresh instance for ``py_func``: a numpy record with the initial values."""

@@ -141,9 +141,7 @@ def _renamed(text: str, native: str, symbol: str) -> str:
     function.linkage = llvm.Linkage.external
     function.name = symbol
     cleaned = re.sub(r", !tbaa !\d+", "", str(module))
-    return re.sub(
-        r"^source_filename.*\n|^target (?:triple|datalayout).*\n", "", cleaned, flags=re.MULTILINE
-    )
+    return re.sub(r"^source_filename.*\n|^target (?:triple|datalayout).*\n", "", cleaned, flags=re.MULTILINE)
 
 
 def _explained(one: Block, error: Exception) -> Exception:

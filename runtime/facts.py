@@ -7,8 +7,9 @@ import pathlib
 
 import msgspec
 
+from drivers.opcua.config import OpcUaSection
 from runtime.link import DeviceStatus, Event
-from runtime.plant import OpcUaSection, Plant, SupervisorSection
+from runtime.plant import Plant, SupervisorSection
 
 __all__ = ["DeviceStatus", "Event", "Facts", "GateJob", "version"]
 

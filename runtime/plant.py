@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from drivers.opcua.config import OpcUaSection, parse_server
 from drivers.protocols import parse_device
 from runtime.toml_table import Document, Table, parse
 from scan.iomap import IoMap
@@ -25,7 +26,6 @@ FILE_SIZE_MAX = 4 * 1024 * 1024  # a plant of 10,000 points has about 1 MB
 NAME = re.compile(
     r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 )  # a DNS label: it becomes part of file and host names
-PORT_MAX = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ScanSection:
     start: str = "run"  # "run" or "stop"
     restarts_max: int = 5  # of a process or faulted program within restart_window_s
     restart_window_s: int = 60
-    priority: int = 80  # SCHED_FIFO of the most urgent task, 0 = ordinary scheduling
+    realtime: bool = True  # ask the system for real-time priority, locked memory and the rest
     cpus: tuple[int, ...] = ()  # cores for the scan threads, () = any
     trial_s: int = 2  # how long a new program must run without a fault before it counts as running
 
@@ -86,18 +86,6 @@ class RecorderSection:
     enabled: bool = True
     minutes: int = 15
     size_mb: int = 256
-
-
-@dataclass(frozen=True, slots=True)
-class OpcUaSection:
-    """The OPC UA server. ``insecure`` adds the policy None, ``anonymous`` lets anybody read."""
-
-    host: str = "127.0.0.1"
-    port: int = 4840
-    insecure: bool = False
-    anonymous: bool = False
-    trust_all: bool = False
-    hosts: tuple[str, ...] = ()  # further names for the certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +188,7 @@ def parse_plant(text: str, *, folder: pathlib.Path, file: str = FILE_NAME) -> Pl
         scan=_scan(root.table("scan")),
         devices=_devices(document, tables),
         device_tables=tuple(table.data for table in tables),
-        opcua=_opcua(root.table("opcua")) if "opcua" in root else None,
+        opcua=_opcua(document, root.table("opcua")) if "opcua" in root else None,
         supervisor=_supervisor(root.table("supervisor")) if "supervisor" in root else None,
         retain=_retain(root.table("retain")),
         recorder=_recorder(root.table("recorder")),
@@ -259,7 +247,7 @@ def _scan(table: Table) -> ScanSection:
         start=table.choice("start", ("run", "stop"), usual.start),
         restarts_max=table.integer("restarts_max", usual.restarts_max, low=0, high=1000),
         restart_window_s=table.integer("restart_window_s", usual.restart_window_s, low=1, high=86_400),
-        priority=table.integer("priority", usual.priority, low=0, high=98),
+        realtime=table.flag("realtime", usual.realtime),
         cpus=_cpus(table),
         trial_s=table.integer("trial_s", usual.trial_s, low=0, high=600),
     )
@@ -297,19 +285,12 @@ def _devices(document: Document, tables: list[Table]) -> tuple[Any, ...]:
     return tuple(devices.values())
 
 
-def _opcua(table: Table) -> OpcUaSection | None:
-    usual = OpcUaSection()
-    enabled = table.flag("enabled", True)
-    section = OpcUaSection(
-        host=table.text("host", usual.host),
-        port=table.integer("port", usual.port, low=0, high=PORT_MAX),
-        insecure=table.flag("insecure"),
-        anonymous=table.flag("anonymous"),
-        trust_all=table.flag("trust_all"),
-        hosts=table.texts("hosts"),
-    )
-    table.done()
-    return section if enabled else None
+def _opcua(document: Document, table: Table) -> OpcUaSection | None:
+    try:
+        return parse_server(table.data, _placer(table))
+    except TickworkError as error:
+        document.problems += (_with_source(document, problem) for problem in error.problems)
+        return None
 
 
 def _placer(table: Table) -> Callable[..., Place]:

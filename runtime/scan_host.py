@@ -60,7 +60,7 @@ class ScanHost:
     async def start(self) -> None:
         """Starts the process; it holds no program yet. Raises CL3006 when it does not come up."""
         arguments = ["-m", "scan.process", "--dir", str(self._segments), "--cache", str(self._cache)]
-        if self._section.priority == 0:
+        if not self._section.realtime:
             arguments.append("--no-realtime")
         self.child = child = await spawn("scan", arguments, listener=self._report)
         await child.ready()

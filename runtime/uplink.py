@@ -142,7 +142,11 @@ class Uplink:
     def append_events(self, events: tuple[Event, ...], now_ns: int) -> None:
         for start in range(0, len(events), EVENTS_IN_JOURNAL):
             part = events[start : start + EVENTS_IN_JOURNAL]
-            self.append(lambda seq, part=part: link.Journal(seq, part), now_ns)  # type: ignore[misc]
+
+            def numbered(seq: int, part: tuple[Event, ...] = part) -> link.Journal:
+                return link.Journal(seq, part)
+
+            self.append(numbered, now_ns)
 
     def say(self, message: Up) -> None:
         """Sends a latest-wins message (Describe, Status); without a connection it is dropped."""

@@ -19,6 +19,7 @@ import os
 import pathlib
 import secrets
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Buffer:
         self._segment_size = min(SEGMENT_SIZE, max(size_max // 8, 4096))
         self._segments: list[_Segment] = []
         self._handle = -1
+        self._file_lock = threading.Lock()  # ``sync`` may run in a thread while messages are appended
         self._synced = 0
         self._cursor = (0, 0, 0)  # (first seq of the segment, seq, offset) where the next read continues
         self.boot = ""
@@ -115,10 +117,11 @@ class Buffer:
 
     def sync(self) -> int:
         """Brings everything appended so far to the disk; returns ``synced_seq``. May take milliseconds."""
-        seq = self._segments[-1].last
-        if seq > self._synced:
-            os.fdatasync(self._handle)
-            self._synced = seq
+        with self._file_lock:
+            seq = self._segments[-1].last
+            if seq > self._synced:
+                os.fdatasync(self._handle)
+                self._synced = seq
         return self._synced
 
     def commit(self, seq: int) -> None:
@@ -181,14 +184,15 @@ class Buffer:
         return segment
 
     def _roll(self, first: int) -> None:
-        if self._handle >= 0:
-            os.fdatasync(self._handle)
-            os.close(self._handle)
-            self._synced = first - 1
-        path = self._folder / f"{first:020d}.seg"
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        sync_folder(self._folder)
-        self._segments.append(_Segment(path, first, first - 1, 0, 0, 0))
+        with self._file_lock:
+            if self._handle >= 0:
+                os.fdatasync(self._handle)
+                os.close(self._handle)
+                self._synced = first - 1
+            path = self._folder / f"{first:020d}.seg"
+            self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            sync_folder(self._folder)
+            self._segments.append(_Segment(path, first, first - 1, 0, 0, 0))
 
     def _is_full(self, segment: _Segment, now_ns: int) -> bool:
         """By size, or by age so that a quiet node's old messages can be dropped too."""

@@ -196,7 +196,7 @@ def status(
         clients=clients,
         buffered=buffered,
         lost=lost,
-        fault=fault_problem(view),
+        fault=fault_problem(view) if facts.state == "fault" else None,
         processes=facts.processes,
         endpoints=endpoints,
     )

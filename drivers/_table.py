@@ -96,6 +96,12 @@ class Table:
         for index, item in enumerate(value):
             yield Table(item, self._place, path=(*self._path, key, index), problems=self.problems)
 
+    def with_defaults(self, defaults: Mapping[str, object]) -> Table:
+        """The same table with further values where it says nothing; they need not be asked for."""
+        merged = Table({**defaults, **self._values}, self._place, path=self._path, problems=self.problems)
+        merged._asked = self._asked | set(defaults)
+        return merged
+
     def finish(self) -> None:
         """Notes every key that nobody asked for."""
         for key in self._values:

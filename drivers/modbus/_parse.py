@@ -8,7 +8,14 @@ import msgspec
 
 from drivers._table import Placer, Table, no_place
 from drivers.location import Location, format_location, parse_location
-from drivers.modbus import _parse_points
+from drivers.modbus._parse_points import (
+    MS,
+    PERIOD_MS_MAX,
+    PRIORITIES,
+    READ_FUNCTIONS,
+    WRITE_PRIORITY,
+    parse_points,
+)
 from drivers.modbus.config import PROTOCOLS, TRANSPORTS, Connection, ModbusDevice, ReadBlock, WriteBlock
 from drivers.modbus.pdu import (
     ADDRESSES,
@@ -18,34 +25,29 @@ from drivers.modbus.pdu import (
     WRITE_REGISTERS_MAX,
     Function,
 )
+from drivers.modbus.templates import load_template, points_of
 from scan.iomap import Channel
+from scan.problem import TickworkError
 
-MS = 1_000_000
 BIT_FUNCTIONS = (Function.READ_COILS, Function.READ_DISCRETE_INPUTS)
-READ_FUNCTIONS = {
-    "coils": Function.READ_COILS,
-    "discrete-inputs": Function.READ_DISCRETE_INPUTS,
-    "holding-registers": Function.READ_HOLDING_REGISTERS,
-    "input-registers": Function.READ_INPUT_REGISTERS,
-}
 WRITE_FUNCTIONS = ("coils", "holding-registers")
-PERIOD_MS_MAX = 24 * 3600 * 1000
+TEMPLATE_DEFAULTS = ("order", "gap_max", "registers_max", "timeout_ms", "pause_ms", "unit", "baud", "parity")
 BAUD_MAX = 4_000_000
-PRIORITIES = ("high", "normal", "low")
-WRITE_PRIORITY = -1  # before every read
 
 
 def parse_device(table: Mapping[str, object], place: Placer = no_place) -> ModbusDevice:
     """The device that ``table`` describes. Raises TickworkError with all problems, each at its place."""
-    reader = Table(table, place)
+    reader, template = _with_template(Table(table, place))
     name = reader.text("name")
     protocol = reader.choice("protocol", PROTOCOLS)
     connection = _connection(reader, protocol)
     inputs: list[Channel] = []
     outputs: list[Channel] = []
     reads = [_read(item, name, inputs) for item in reader.tables("read")]
-    reads += _parse_points.scan_groups(reader, name, inputs)
     writes = [_write(item, name, outputs) for item in reader.tables("write")]
+    point_reads, point_writes = parse_points(reader, name, template, inputs, outputs)
+    reads += point_reads
+    writes += point_writes
     status = _status(reader, name, inputs)
     device = ModbusDevice(
         name=name,
@@ -104,6 +106,19 @@ def _connection(table: Table, protocol: str) -> Connection:
         for key in ("tls_ca", "tls_certificate", "tls_key", "tls_server_name"):
             common[key] = table.text(key, "" if key == "tls_server_name" else None)
     return msgspec.convert(common, Connection)
+
+
+def _with_template(table: Table) -> tuple[Table, dict[str, dict[str, object]]]:
+    """The table with the defaults of its template, and the template's points by name."""
+    if "template" not in table:
+        return table, {}
+    try:
+        template = load_template(table.text("template"), table.place("template"))
+    except TickworkError as error:
+        table.problems += error.problems
+        return table, {}
+    defaults = {key: template[key] for key in TEMPLATE_DEFAULTS if key in template}
+    return table.with_defaults(defaults), points_of(template)
 
 
 def _read(table: Table, device: str, inputs: list[Channel]) -> ReadBlock:

@@ -10,6 +10,7 @@ from drivers.modbus._image import store_bits, store_registers
 from drivers.modbus.config import ReadBlock
 from drivers.modbus.link import Job
 from drivers.modbus.pdu import BUSY_EXCEPTIONS, Failure, FailureKind, Function, Request
+from drivers.modbus.points import PointDecoder
 from scan.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NOT_CONNECTED, GOOD
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ class Reader:
     """A read block of a device, at most one request open."""
 
     __slots__ = (
-        "_attempts", "_bits", "_busy_attempts", "_good_ns", "_level", "_lost", "_open", "_poller", "_request",
-        "_rows", "block", "due_ns", "periodic",
+        "_attempts", "_bits", "_busy_attempts", "_decoder", "_good_ns", "_level", "_lost", "_open", "_poller",
+        "_request", "_rows", "_stale_ns", "block", "due_ns", "periodic",
     )  # fmt: skip
 
     def __init__(self, poller: DevicePoller, block: ReadBlock) -> None:
@@ -35,12 +36,16 @@ class Reader:
         self.periodic = block.trigger[0] < 0
         self._bits = block.function in BIT_FUNCTIONS
         self._request = _request(block)
+        self._decoder = PointDecoder(block.points, bits=self._bits) if block.points else None
         first = poller.first_row + block.first_row
         self._rows = slice(first, first + block.rows)
         self._open = False
         self._attempts = 0
         self._busy_attempts = 0
         self._good_ns = 0
+        device = poller.device
+        answer_ns = device.timeout_ms * 1_000_000 * (device.retries + 1)
+        self._stale_ns = STALE_PERIODS * block.period_ns + answer_ns
         self._lost = False
         self._level = False
 
@@ -51,7 +56,7 @@ class Reader:
             self.due_ns += periods * self.block.period_ns
         if self._open:
             self._poller.statistics.missed += 1
-            if now_ns - self._good_ns > STALE_PERIODS * self.block.period_ns and not self._lost:
+            if now_ns - self._good_ns > self._stale_ns and not self._lost:
                 self.lose(BAD_NO_COMMUNICATION)
             return
         self._open = True
@@ -83,7 +88,12 @@ class Reader:
     def _zero(self) -> None:
         block = self.block
         target = self._poller.image.image
-        if self._bits:
+        if block.points:
+            for point in block.points:
+                if point.bit >= 0:
+                    store_bits(target, point.offset, point.bit, 1, b"")
+                target[point.offset : point.offset + point.size] = 0
+        elif self._bits:
             store_bits(target, block.offset, block.bit, block.count, b"")
         else:
             target[block.offset : block.offset + 2 * block.count] = 0
@@ -97,11 +107,14 @@ class Reader:
         poller.answered(job)
         block = self.block
         image = poller.image
-        if self._bits:
+        if self._decoder is not None:
+            image.quality[self._rows] = self._decoder.store(image.image, reply[2:])
+        elif self._bits:
             store_bits(image.image, block.offset, block.bit, block.count, reply[2:])
+            image.quality[self._rows] = GOOD
         else:
             store_registers(image.image, block.offset, block.count, reply, 2)
-        image.quality[self._rows] = GOOD
+            image.quality[self._rows] = GOOD
         image.times[self._rows] = time.time_ns()
         self._good_ns = time.monotonic_ns()
         self._lost = False

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from drivers.modbus import pdu
 from drivers.modbus._image import fetch_bits, fetch_registers, swap_registers
 from drivers.modbus.config import WriteBlock
 from drivers.modbus.link import Job
 from drivers.modbus.pdu import Failure, FailureKind, Function, Request
+from drivers.modbus.points import encode_point
 
 if TYPE_CHECKING:
     from drivers.modbus.device import DevicePoller
@@ -25,6 +28,7 @@ class Writer:
         self._poller = poller
         self.block = block
         self._coils = block.function in COIL_FUNCTIONS
+        self._safe = self._safe_registers()
         self._written: bytes | None = None  # what the device is known to have, None: unknown
         self._sending = b""
         self._open = False
@@ -39,22 +43,31 @@ class Writer:
 
     def follow(self, image: bytes, live: bool, now_ns: int) -> None:
         block = self.block
-        if live:
-            value = (
-                fetch_bits(image, block.offset, block.bit, block.count)
-                if self._coils
-                else fetch_registers(image, block.offset, block.count)
-            )
-        elif block.safe is None:
+        if not live and block.safe is None:
             self._target = None
             return
-        else:
-            value = block.safe
+        value = self._fetch(image) if live else self._safe
         self._target = value
         if self._open or now_ns < self._not_before_ns:
             return
         if self._written is None or self._is_due(value, now_ns):
             self._send(value)
+
+    def _fetch(self, image: bytes) -> bytes:
+        """What the device shall have: packed bits, or little-endian registers."""
+        block = self.block
+        if self._coils:
+            return fetch_bits(image, block.offset, block.bit, block.count)
+        if block.points:
+            return swap_registers(encode_point(block.points[0], image))
+        return fetch_registers(image, block.offset, block.count)
+
+    def _safe_registers(self) -> bytes:
+        block = self.block
+        if block.safe is None or not block.points:
+            return block.safe or b""
+        point = msgspec.structs.replace(block.points[0], offset=0)
+        return swap_registers(encode_point(point, block.safe))
 
     @property
     def settled(self) -> bool:

@@ -39,10 +39,13 @@ class Tags:
         self.view = view
         self.index = index
         self.symbols: dict[str, Symbol] = {}
+        self.generation = -1
         self._snapshot: scan.Snapshot | None = None
 
-    def bind(self, symbols: list[Symbol]) -> None:
+    def bind(self, symbols: list[Symbol], generation: int) -> None:
+        """``symbols`` are those of the program of this generation; only its snapshots are read with them."""
         self.symbols = {symbol.path: symbol for symbol in symbols}
+        self.generation = generation
         self._snapshot = None
 
     def find(self, node_id: ua.NodeId) -> Symbol | None:
@@ -51,15 +54,20 @@ class Tags:
         return self.symbols.get(node_id.Identifier)
 
     def take_snapshot(self) -> scan.Snapshot | None:
-        """Read the snapshot anew; what follows answers from it. None while no program is loaded."""
-        if self.view.refresh():
+        """Read the snapshot anew; what follows answers from it.
+
+        None while no program is loaded, and while the address space is still that of another program.
+        """
+        self.view.refresh()
+        loaded = self.view.application is not None and self.view.generation == self.generation
+        self._snapshot = self.view.snapshot() if loaded else None
+        if self._snapshot is not None and self._snapshot.generation != self.generation:
             self._snapshot = None
-        self._snapshot = self.view.snapshot() if self.view.application is not None else None
         return self._snapshot
 
     def value(self, symbol: Symbol) -> ua.DataValue:
         snapshot = self._snapshot
-        if snapshot is None or symbol.offset + symbol.size > len(snapshot.block):
+        if snapshot is None:
             return ua.DataValue(StatusCode_=ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData))
         quality = self.view.quality(symbol)
         variant = to_ua(symbol, scan.read_value(snapshot.block, symbol))

@@ -31,6 +31,7 @@ SESSIONS_MAX = 50
 CONNECTIONS_MAX = 100
 ACTIVATION_S = 10.0
 STOP_S = 2.0
+FOLLOW_S = 0.1
 
 SECURE_POLICIES = [
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
@@ -86,6 +87,7 @@ class OpcUaServer:
         self._server: StrictServer | None = None
         self._tags = Tags(view, 0)
         self._nodes: list[ua.NodeId] = []
+        self._follower: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Raises TickworkError: UA1001 when the port cannot be had, UA1002 for unusable certificates."""
@@ -109,6 +111,18 @@ class OpcUaServer:
         self._server = server
         await self.rebind()
         await self._listen(server)
+        self._follower = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        """Keep the address space that of the running program."""
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            try:
+                self._view.refresh()
+                if self._view.generation != self._tags.generation:
+                    await self.rebind()
+            except Exception:
+                log.exception("the address space could not be renewed")
 
     async def _listen(self, server: StrictServer) -> None:
         try:
@@ -138,10 +152,15 @@ class OpcUaServer:
         items = build(symbols, node=self._config.node, index=self._tags.index)
         self._nodes = [item.RequestedNewNodeId for item in items]
         core.node_mgt_service.add_nodes(items)
-        self._tags.bind(symbols)
+        self._tags.bind(symbols, self._view.generation)
         core.subscription_service.rebind()
 
     async def stop(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._follower
+            self._follower = None
         if self._server is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._server.stop(), STOP_S)

@@ -18,6 +18,7 @@ from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.monitored_item_service import MonitoredItemService
 from asyncua.server.subscription_service import SubscriptionService
 
+import scan
 from scan.abi import IecType, Symbol
 
 from .columns import Item, ItemSet, Stamps, notification
@@ -57,6 +58,7 @@ class TagItems(MonitoredItemService):
         self.items: dict[int, Item] = {}
         self._placement: dict[int, tuple[float, Stamps]] = {}
         self.sets: dict[tuple[float, int], ItemSet] = {}
+        self._gathers: dict[tuple[float, int], scan.Gather] = {}
         self._due: dict[tuple[float, int], float] = {}
         self._stale = False
 
@@ -159,6 +161,7 @@ class TagItems(MonitoredItemService):
         self.items.clear()
         self._placement.clear()
         self.sets.clear()
+        self._gathers.clear()
 
     def rebind(self) -> None:
         """The program has changed: tags are found again by path; those that are gone stay silent."""
@@ -184,6 +187,10 @@ class TagItems(MonitoredItemService):
             if before is not None:
                 kept[key].inherit(before)
         self.sets = kept
+        view = self._tags.view
+        self._gathers = {
+            key: scan.Gather(view, [item.symbol for item in members.items]) for key, members in kept.items()
+        }
         self._due = {key: self._due.get(key, 0.0) for key in kept}
         self._stale = False
 
@@ -196,13 +203,17 @@ class TagItems(MonitoredItemService):
         snapshot = self._tags.take_snapshot() if due else None
         if snapshot is None:
             return
+        if any(gather.generation != snapshot.generation for gather in self._gathers.values()):
+            return  # the address space is about to be renewed
         for key in due:
             # On the grid of the group, not of this call: intervals do not drift.
             period = key[0] / 1000
             self._due[key] = max(self._due[key] + period, now + period / 2)
             members = self.sets[key]
-            codes = [self._tags.view.quality(item.symbol) << 16 for item in members.items]
-            members.sample(snapshot.block, np.array(codes, np.uint32), snapshot.wall_ns)
+            gather = self._gathers[key]
+            gather.update(snapshot)
+            codes = gather.quality.astype(np.uint32) << np.uint32(16)
+            members.sample(snapshot.block, codes, snapshot.wall_ns)
 
     def next_due(self) -> float | None:
         """Monotonic time of the next sample, None without tags."""

@@ -28,6 +28,7 @@ class EmptyNode:
     """A node without a program."""
 
     application: Application | None = None
+    generation = 0
 
     def refresh(self) -> bool:
         return False

@@ -247,3 +247,18 @@ def compile_program(
         pous=tuple(program.pous), pou_files=tuple(pou.file for pou in program.pous.values()),
         object_code=frame_objects(objects),
     )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m programs.native ARTIFACT --out FILE --cache DIR``: the job that makes native code.
+
+    One JSON object a line on standard output: ``{"event": "progress", "done": …, "total": …}``,
+    ``{"event": "problems", "problems": […]}``, ``{"event": "built", "application": FILE, …}``. Exit code 0 or 1.
+    """
+    from programs.native_job import run
+
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

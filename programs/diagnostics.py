@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from programs.source import Source, SourceSet
-from scan.problem import Problem
+from scan.problem import Place, Problem
 
 PROBLEMS_MAX = 200  # a person mends the first few; the rest is counted
+SOURCE_LINE_CHARACTERS_MAX = 400  # a longer line is no help to anybody
 
 
 class Spanned(Protocol):
@@ -35,6 +36,11 @@ class Diagnostics:
         self._problems: list[tuple[int, Problem]] = []
         self.error_count = 0
         self.dropped_count = 0
+
+    @property
+    def sources(self) -> SourceSet | Source:
+        """What positions refer to."""
+        return self._sources
 
     def report(
         self,
@@ -70,7 +76,7 @@ class Diagnostics:
                     found=found,
                     remedy=remedy,
                     severity=severity,
-                    source_line=source.line_text(place.line),
+                    source_line=_shown_line(source, place),
                     notes=tuple(notes),
                 ),
             )
@@ -103,6 +109,13 @@ class Diagnostics:
 
     def _source(self, position: int) -> Source:
         return self._sources if isinstance(self._sources, Source) else self._sources.source(position)
+
+
+def _shown_line(source: Source, place: Place) -> str:
+    """The line of a problem for the caret; nothing when the place is far out on an endless line."""
+    if place.column > SOURCE_LINE_CHARACTERS_MAX:
+        return ""
+    return source.line_text(place.line, SOURCE_LINE_CHARACTERS_MAX)
 
 
 def closest(name: str, known: Iterable[str]) -> str:

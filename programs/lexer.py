@@ -81,6 +81,9 @@ class Lexer:
         self._source = source
         self._diagnostics = diagnostics
         self._nesting = True
+        self._braces_nest = True
+        self._last_brace = source.text.rfind("}")
+        self._last_braces = source.text.rfind("}}")
         self.tokens = Tokens()
 
     def run(self) -> Tokens:
@@ -157,8 +160,9 @@ class Lexer:
 
     def _pragma_end(self, start: int) -> int:
         text = self._source.text
-        closing = "}}" if text.startswith("{{", start) else "}"  # Beremiz: C code inside a body
-        end = text.find(closing, start)
+        # Beremiz writes C code inside a body as {{ … }}.
+        closing = "}}" if text.startswith("{{", start) and start < self._last_braces else "}"
+        end = text.find(closing, start) if start < self._last_brace else -1
         if end >= 0:
             return self._braces_end(start, end + len(closing))
         self._report(
@@ -170,13 +174,15 @@ class Lexer:
     def _braces_end(self, start: int, first_end: int) -> int:
         """The end of ``{external if (x) { … } }``, whose C code has braces of its own; else the first brace."""
         text = self._source.text
-        if text.find("{", start + 2, first_end) < 0 or not text.startswith("external", start + 1):
+        is_code = self._braces_nest and text.startswith("external", start + 1)
+        if not is_code or text.find("{", start + 2, first_end) < 0:
             return first_end
         depth = 0
         for mark in _BRACES.finditer(text, start):
             depth += 1 if mark[0] == "{" else -1
             if depth == 0:
                 return mark.end()
+        self._braces_nest = False  # as for comments; also keeps the pass linear
         return first_end
 
     def _unreadable(self, start: int) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from programs import ast, parse_literals
 from programs.parse_cursor import Cursor
 from programs.parse_literals import LiteralError
 from programs.tokens import NAME, WSTRING
 
 DIRECT_SIZES = "XBWDL"
+_ADDRESS = re.compile(r"\*|\d{1,9}(?:\.\d{1,9}){0,7}", re.ASCII)
 
 
 class Atoms(Cursor):
@@ -83,8 +86,8 @@ class Atoms(Cursor):
         text = self.texts[i].upper()
         area, rest = text[1:2], text[2:]
         size = rest[:1] if rest[:1] in DIRECT_SIZES and rest else ""
-        numbers = rest[len(size) :]
-        if area not in ("I", "Q", "M") or not numbers:
+        numbers = rest[len(size) :].replace("_", "")
+        if area not in ("I", "Q", "M") or not _ADDRESS.fullmatch(numbers):
             self.report(
                 "ST1010",
                 f"{self.texts[i][:40]} is no direct address",
@@ -92,9 +95,7 @@ class Atoms(Cursor):
                 remedy="write area I, Q or M, size X, B, W, D or L, and the address, as in %IX0.3 or %QW4",
             )
             return ast.DirectVariable(self.starts[i], self.ends[i], text, "M", "B", (0,))
-        address = (
-            () if numbers == "*" else tuple(int(part[:9]) for part in numbers.replace("_", "").split("."))
-        )
+        address = () if numbers == "*" else tuple(int(part) for part in numbers.split("."))
         return ast.DirectVariable(
             self.starts[i], self.ends[i], text, area, "*" if numbers == "*" else size, address
         )

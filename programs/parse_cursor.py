@@ -31,6 +31,8 @@ from programs.tokens import (
 
 NESTING_MAX = 100  # blocks and brackets inside each other; four Python frames each stay under 1,000
 OPERATORS_MAX = 1_000  # operators and brackets in one expression; bounds the height of the tree
+ERRORS_MAX = 5_000  # errors in one source after which the rest is not looked at
+GUESSES_MAX = 2_000  # words compared with the keywords; bounds the work on a text that is no program
 _CLOSING = frozenset(")]")
 
 
@@ -40,6 +42,10 @@ class ParseError(Exception):
 
 class RepairedError(ParseError):
     """A keyword was put right; read again from the current token."""
+
+
+class GiveUpError(Exception):
+    """So many errors that the text is no program; bounds the work on it."""
 
 
 class Cursor:
@@ -58,6 +64,8 @@ class Cursor:
         self.i = 0
         self.depth = 0
         self.operator_count = 0
+        self.guess_count = 0
+        self.errors_before = diagnostics.error_count
         self.open_ends: list[str] = []  # END_… words of the constructs that are open, outermost first
         self.used_dialects: list[frozenset[str]] = []
 
@@ -196,6 +204,8 @@ class Cursor:
         self.diagnostics.report(
             code, at or self.span(), message, expected=expected, found=found, remedy=remedy, notes=notes
         )
+        if self.diagnostics.error_count > self.errors_before + ERRORS_MAX:
+            raise GiveUpError
 
     def fail(
         self,
@@ -300,6 +310,9 @@ class Cursor:
                 return candidate
         if plain in ("ELSEIF", "ELIF", "ELSIFF") and "ELSIF" in known:
             return "ELSIF"
+        self.guess_count += 1
+        if self.guess_count > GUESSES_MAX:
+            return ""
         return closest(key, known)
 
     def _report_misspelt(self, meant: str) -> None:

@@ -10,6 +10,7 @@ from programs.tokens import DIRECT, END_KEY, ENDS, NAME, NUMBER, RESERVED, STRIN
 _PLAIN = "LD ST S R S1 R1 CLK CU CD PV IN PT ADD SUB MUL DIV MOD GT GE EQ LE LT NE AND OR XOR ANDN ORN XORN NOT LDN STN"
 _JUMPS = "JMP JMPC JMPCN CAL CALC CALCN RET RETC RETCN"
 OPERATORS = frozenset(f"{_PLAIN} {_JUMPS} & &N".split())
+LINE_TOKENS_MAX = 64  # longer lines are no instructions; bounds the look ahead
 # Operators that are never the name of a function: with a bracket they open a nested list.
 _NO_CALL = frozenset(("AND", "OR", "XOR", "ANDN", "ORN", "XORN", "&", "&N"))
 _OPERAND_KINDS = frozenset((NAME, NUMBER, STRING, WSTRING, TIME, DIRECT))
@@ -45,12 +46,12 @@ class InstructionLists(Statements):
         return self.kind(offset + 1) in _OPERAND_KINDS and not self._semicolon_on_line(offset)
 
     def _semicolon_on_line(self, ahead: int) -> bool:
-        ahead += 1
-        while not self.on_new_line(ahead) and self.key(ahead) != END_KEY:
-            if self.key(ahead) == ";":
+        for distance in range(ahead + 1, ahead + LINE_TOKENS_MAX):
+            if self.on_new_line(distance) or self.key(distance) == END_KEY:
+                return False
+            if self.key(distance) == ";":
                 return True
-            ahead += 1
-        return False
+        return True
 
     def instruction_list(self) -> ast.IlBody:
         """Instructions up to an END_… word."""

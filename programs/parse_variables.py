@@ -159,18 +159,14 @@ class Variables(Types):
         last = self.i
         if not self._end_of_struct_member(type_spec):
             self.semicolon("the declaration of a variable")
-        found = []
+        found, comment = [], self.comment_of(start, last)
         for name, at in names:
             variable = ast.Variable(
                 self.starts[start], self.ends[self.i - 1], name, type_spec, initial, initial_op
             )
             variable.location = at if isinstance(at, ast.DirectVariable) else None
             variable.alias = None if isinstance(at, ast.DirectVariable) else at
-            variable.edge, variable.comment, variable.attributes = (
-                edge,
-                self.comment_of(start, last),
-                attributes,
-            )
+            variable.edge, variable.comment, variable.attributes = edge, comment, attributes
             found.append(variable)
         return found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from programs import ast
 from programs.diagnostics import Diagnostics
 from programs.lexer import tokenize
 from programs.parse_configurations import Configurations
-from programs.parse_cursor import ParseError, RepairedError
+from programs.parse_cursor import GiveUpError, ParseError, RepairedError
 from programs.source import Source
 from programs.tokens import BLOCK_ENDS, ENDS, NAME
 from scan.problem import Problem
@@ -24,7 +26,8 @@ class Parser(Configurations):
 
     def unit(self) -> ast.Unit:
         node = ast.Unit(self.starts[0], self.ends[-1], self.source, self.dialect, [])
-        self._declarations(node.declarations, node.using, "<end>")
+        with contextlib.suppress(GiveUpError):
+            self._declarations(node.declarations, node.using, "<end>")
         if self.dialect == "auto":
             node.dialect = self._dialect_by_use()
         return node

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scan.problem import Place
 
-SOURCE_CHARACTERS_MAX = 16_000_000  # the largest public library (OSCAT) has 1.2 million in one file
+SOURCE_CHARACTERS_MAX = 5_000_000  # the largest public library (OSCAT) has 1.2 million in one file
 
 
 @dataclass(slots=True, eq=False)
@@ -59,18 +59,21 @@ class Source:
         line = bisect.bisect_right(starts, offset)
         return line, offset - starts[line - 1] + 1
 
-    def line_text(self, line: int) -> str:
+    def line_text(self, line: int, characters_max: int = SOURCE_CHARACTERS_MAX) -> str:
         """The text of a 1-based line without its end, "" outside."""
         starts = self._lines()
         if not 1 <= line <= len(starts):
             return ""
+        start = starts[line - 1]
         end = starts[line] if line < len(starts) else len(self.text)
-        return self.text[starts[line - 1] : end].rstrip("\r\n")
+        return self.text[start : min(end, start + characters_max)].rstrip("\r\n")
 
     def place(self, start: int, end: int | None = None) -> Place:
         """Where ``start`` … ``end`` is; the length stays within the first line."""
         line, column = self.line_column(start)
-        room = max(len(self.line_text(line)) - column + 1, 1)
+        starts = self._lines()
+        line_end = starts[line] - 1 if line < len(starts) else len(self.text)
+        room = max(line_end - starts[line - 1] - column + 1, 1)
         length = 1 if end is None else min(max(end - start, 1), room)
         return Place(self.path, line, column, length)
 

@@ -46,32 +46,62 @@ SYNTAX: dict[str, str] = {
 }
 
 # Names, types, constants (declared by the checker).
-TYPES: dict[str, str] = {}
-
-# Meaning, warnings (declared by the checker).
-MEANING: dict[str, str] = {}
-
-# Code generation and blocks written in Python.
-NATIVE: dict[str, str] = {
-    "ST5001": "Type that a pin of a Python block cannot have",
-    "ST5002": "Pin declaration of a Python block that cannot be read",
-    "ST5003": "Python block that cannot be compiled",
-    "ST5004": "Variables that need too much memory",
-    "ST5005": "Fault of the compiler",
+TYPES: dict[str, str] = {
+    "ST3001": "Name not declared",
+    "ST3002": "Type not declared",
+    "ST3003": "Name declared twice",
+    "ST3004": "Wrong kind of name",
+    "ST3005": "Declaration contains itself",
+    "ST3006": "Types do not fit",
+    "ST3007": "Value out of range",
+    "ST3008": "Constant expected",
+    "ST3009": "Impossible bounds",
+    "ST3010": "Index outside the array",
+    "ST3011": "Wrong use of an index",
+    "ST3012": "No such member",
+    "ST3013": "Not assignable",
+    "ST3014": "Operator not applicable",
+    "ST3015": "Unknown or ambiguous value of an enumeration",
+    "ST3016": "Initial value does not fit",
+    "ST3017": "Direct address not possible",
+    "ST3018": "External variable without its global",
+    "ST3019": "Constant depends on itself",
+    "ST3020": "Not a reference",
+    "ST3021": "No such part",
+    "ST3022": "String length not possible",
+    "ST3024": "Section not allowed here",
 }
 
-# Artifacts and the folders they are built from.
-ARTIFACTS: dict[str, str] = {
-    "AR1001": "Not an artifact",
-    "AR1002": "Artifact too large",
-    "AR1003": "Path in an artifact that is not allowed",
-    "AR1004": "Artifact altered",
-    "AR1005": "Artifact of an unknown format",
-    "AR1006": "Artifact without a trusted signature",
-    "AR2001": "Plant that cannot be read",
-    "AR2002": "Source pattern without a file",
-    "AR2003": "Source that cannot be read",
-    "AR2004": "Task setting for an unknown task",
+# Meaning, warnings (declared by the checker).
+MEANING: dict[str, str] = {
+    "ST4001": "No such parameter",
+    "ST4002": "Argument given twice",
+    "ST4003": "Wrong number of arguments",
+    "ST4004": "In-out needs a variable",
+    "ST4005": "Not callable",
+    "ST4006": "No result",
+    "ST4008": "EXIT or CONTINUE outside of a loop",
+    "ST4009": "FOR variable is not an integer",
+    "ST4010": "CASE label or selector not possible",
+    "ST4011": "Recursion",
+    "ST4012": "Abstract unit",
+    "ST4013": "Interface not implemented",
+    "ST4014": "Method does not fit the one it replaces",
+    "ST4015": "Base not possible",
+    "ST4016": "Member not accessible",
+    "ST4017": "THIS or SUPER outside of a block",
+    "ST4018": "Property not readable or not writable",
+    "ST4019": "Task not possible",
+    "ST4020": "Program instance not possible",
+    "ST4023": "Division by zero",
+    "ST4024": "No memory at run time",
+    "ST4025": "Statement not translated",
+    "ST4103": "Statement never reached",
+    "ST4104": "Digits or sign may be lost",
+    "ST4107": "No configuration",
+    "ST4108": "Statement without effect",
+    "ST4110": "Label of CASE already taken",
+    "ST9001": "Nested too deeply",
 }
 
 CODES: dict[str, str] = {**LEXICAL, **SYNTAX, **TYPES, **MEANING, **NATIVE, **ARTIFACTS}

@@ -81,6 +81,7 @@ class Ref:
     """REF_TO / POINTER TO / REFERENCE TO: offset of a target in the block. 8 bytes, 0 is NULL."""
 
     target: Type
+    implicit: bool = field(default=False, compare=False)  # REFERENCE TO: the checker writes the dereference
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +125,20 @@ class AddressOf:
 
 
 class Storage(enum.Enum):
-    INSTANCE = "instance"  # member of the FB/program instance (VAR, VAR_INPUT, VAR_OUTPUT of FBs and programs)
+    INSTANCE = (
+        "instance"  # member of the FB/program instance (VAR, VAR_INPUT, VAR_OUTPUT of FBs and programs)
+    )
     LOCAL = "local"  # VAR of functions and methods, VAR_TEMP: on the stack, initialised at each call
     PARAMETER = "parameter"  # VAR_INPUT of functions and methods, by value (aggregates by pointer, read-only)
-    OUTPUT_PARAMETER = "output"  # VAR_OUTPUT of functions/methods: local, copied to the caller's place on return
+    OUTPUT_PARAMETER = (
+        "output"  # VAR_OUTPUT of functions/methods: local, copied to the caller's place on return
+    )
     INOUT_PARAMETER = "inout"  # VAR_IN_OUT: by pointer (FBs: pointer passed at each call, never stored)
     GLOBAL = "global"  # VAR_GLOBAL, and each VAR_EXTERNAL resolved to it
     LOCATED = "located"  # AT %I/%Q/%M, global or local: lives in a process image
-    CONSTANT = "constant"  # never has storage of its own unless an address is needed; loads are folded if scalar
+    CONSTANT = (
+        "constant"  # never has storage of its own unless an address is needed; loads are folded if scalar
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -152,6 +159,8 @@ class Variable:
     attributes: dict[str, str] = field(default_factory=dict)  # pragmas: unit, low, high, access, …
     file: str = ""
     line: int = 0
+    # ADR/REF is taken of it, or it is bound to an in-out of which that is true: it must live in the block.
+    addressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +417,15 @@ class Address:
 
 
 @dataclass(slots=True, eq=False)
+class SizeOf:
+    """SIZEOF: bytes of a type as it is laid out in the block; ``type`` is UDINT or what the context asked for."""
+
+    measured: Type
+    type: Type
+    line: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class Bound:
     """LOWER_BOUND / UPPER_BOUND of an ARRAY[*] parameter."""
 
@@ -437,7 +455,7 @@ class Query:
 
 
 Expression = (
-    Constant | Load | Convert | Unary | Binary | Compare | Logical | Intrinsic | Call | Address | Bound
+    Constant | Load | Convert | Unary | Binary | Compare | Logical | Intrinsic | Call | Address | SizeOf | Bound
     | ToInterface | Query
 )  # fmt: skip
 
@@ -470,6 +488,7 @@ class CallBlock:
     inouts: list[tuple[Variable, Place]] = field(default_factory=list)
     enable: Expression | None = None
     eno: Place | None = None
+    virtual: bool = False  # the instance may be of a derived block (in-out, reference): its own body runs
     line: int = 0
 
 

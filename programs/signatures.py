@@ -1,18 +1,15 @@
-"""The standard functions and function blocks as data (IEC 61131-3:2013, tables 22 to 46, annexes of the first edition).
+"""The standard functions as data (IEC 61131-3:2013, tables 22 to 38).
 
 A function line is ``NAME(PARAMETER: TYPE, …): RESULT``. A type is an elementary type or a generic family; all
 parameters of one family take one common type, and so does a result of that family. ``COUNT`` is any integer, handed
 over as LINT. A last parameter with ``…`` may be repeated. ``ANY_CHARS+`` as a result is a string with room for all
 string arguments together. A parameter's second name (``IN|STR``) is the one that CODESYS gives it.
-
-A block line is ``NAME(INPUTS | OUTPUTS | STATE)`` with the standard's names and order; the state is private to the
-implementation of the block.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from programs import hir, types
 from scan.abi import IecType
@@ -32,7 +29,6 @@ ATAN(IN: ANY_REAL): ANY_REAL
 ATAN2(Y|IN1: ANY_REAL, X|IN2: ANY_REAL): ANY_REAL
 FLOOR(IN: ANY_REAL): ANY_REAL
 CEIL(IN: ANY_REAL): ANY_REAL
-ROUND(IN: ANY_REAL): ANY_REAL
 SHL(IN: ANY_BIT, N: COUNT): ANY_BIT
 SHR(IN: ANY_BIT, N: COUNT): ANY_BIT
 ROL(IN: ANY_BIT, N: COUNT): ANY_BIT
@@ -65,6 +61,7 @@ IS_VALID(IN: ANY_REAL): BOOL
 IS_VALID_BCD(IN: ANY_BIT): BOOL
 TIME(): TIME
 LTIME(): LTIME
+FIRST_SCAN(): BOOL
 """
 
 # Functions that are an operator: name -> operator, fewest and most arguments (0: as many as wanted).
@@ -108,31 +105,21 @@ SPLITS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 # Functions whose arguments are no ordinary values; the checker knows each.
 SPECIAL = frozenset(
-    ("NOT", "MOVE", "REF", "ADR", "BITADR", "SIZEOF", "XSIZEOF", "LOWER_BOUND", "UPPER_BOUND", "TRUNC", "TRUNC_INT")
-    + ("INI", "__NEW", "__DELETE", "__ISVALIDREF", "__QUERYINTERFACE", "__QUERYPOINTER", "INDEXOF", "ISVALIDREF")
-)  # fmt: skip
+    (
+        *("NOT", "MOVE", "REF", "ADR", "SIZEOF", "LOWER_BOUND", "UPPER_BOUND", "TRUNC", "TRUNC_INT", "ROUND"),
+        *("__NEW", "__DELETE", "__ISVALIDREF", "__QUERYINTERFACE", "__QUERYPOINTER"),
+    )
+)
 
-_BLOCKS = """
-SR(S1|SET1: BOOL, R|RESET: BOOL | Q1: BOOL | )
-RS(S|SET: BOOL, R1|RESET1: BOOL | Q1: BOOL | )
-SEMA(CLAIM: BOOL, RELEASE: BOOL | BUSY: BOOL | X: BOOL)
-R_TRIG(CLK: BOOL | Q: BOOL | M: BOOL)
-F_TRIG(CLK: BOOL | Q: BOOL | M: BOOL)
-TP(IN: BOOL, PT: TIME | Q: BOOL, ET: TIME | STATE: USINT, START: LINT)
-TON(IN: BOOL, PT: TIME | Q: BOOL, ET: TIME | STATE: USINT, START: LINT)
-TOF(IN: BOOL, PT: TIME | Q: BOOL, ET: TIME | STATE: USINT, START: LINT)
-CTU(CU: BOOL, R|RESET: BOOL, PV: INT | Q: BOOL, CV: INT | M: BOOL)
-CTD(CD: BOOL, LD|LOAD: BOOL, PV: INT | Q: BOOL, CV: INT | M: BOOL)
-CTUD(CU: BOOL, CD: BOOL, R|RESET: BOOL, LD|LOAD: BOOL, PV: INT | QU: BOOL, QD: BOOL, CV: INT | MU: BOOL, MD: BOOL)
-RTC(IN|EN: BOOL, PDT: DT | Q: BOOL, CDT: DT | M: BOOL, OFFSET: LINT)
-INTEGRAL(RUN: BOOL, R1: BOOL, XIN: REAL, X0: REAL, CYCLE: TIME | Q: BOOL, XOUT: REAL | )
-DERIVATIVE(RUN: BOOL, XIN: REAL, CYCLE: TIME | XOUT: REAL | X1: REAL, X2: REAL, X3: REAL)
-PID(AUTO: BOOL, PV: REAL, SP: REAL, X0: REAL, KP: REAL, TR: REAL, TD: REAL, CYCLE: TIME | XOUT: REAL | ERROR: REAL, ITERM: INTEGRAL, DTERM: DERIVATIVE)
-RAMP(RUN: BOOL, X0: REAL, X1: REAL, TR: TIME, CYCLE: TIME | BUSY: BOOL, XOUT: REAL | XI: REAL, T: TIME)
-HYSTERESIS(XIN1: REAL, XIN2: REAL, EPS: REAL | Q: BOOL | )
-"""  # noqa: E501 - one block a line
-
-_COUNTED = ("SINT", "INT", "DINT", "LINT", "USINT", "UINT", "UDINT", "ULINT")
+# What CODESYS calls the pins of standard blocks.
+BLOCK_ALIASES: dict[str, dict[str, str]] = {
+    "SR": {"SET1": "S1", "RESET": "R"},
+    "RS": {"SET": "S", "RESET1": "R1"},
+    "CTU": {"RESET": "R"},
+    "CTD": {"LOAD": "LD"},
+    "CTUD": {"RESET": "R", "LOAD": "LD"},
+    "RTC": {"EN": "IN"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +148,6 @@ class Conversion:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A standard function block: members as (section, name, type); ``aliases`` CODESYS name -> member's name."""
-
-    name: str
-    builtin: str
-    members: tuple[tuple[str, str, str], ...]
-    aliases: dict[str, str] = field(default_factory=dict)
-
-
 def _parse_parameter(text: str) -> Parameter:
     names, kind = text.split(":")
     name, _, alias = names.strip().partition("|")
@@ -195,46 +172,8 @@ def _parse_timed() -> dict[str, tuple[str, str, str]]:
     return {name: (op, left, right) for name, op, left, right in entries}
 
 
-def _parse_block(line: str) -> Block:
-    match = re.fullmatch(r"(\w+)\((.*)\)", line)
-    assert match, line
-    members: list[tuple[str, str, str]] = []
-    aliases: dict[str, str] = {}
-    for section, part in zip(("input", "output", ""), _sections(match[2]), strict=True):
-        for text in filter(None, (piece.strip() for piece in part.split(","))):
-            parameter = _parse_parameter(text)
-            members.append((section, parameter.name, parameter.type))
-            if parameter.alias:
-                aliases[parameter.alias] = parameter.name
-    return Block(match[1], match[1], tuple(members), aliases)
-
-
-def _sections(text: str) -> list[str]:
-    """Inputs, outputs and state; a ``|`` between spaces divides, one between names gives the second name."""
-    return re.split(r"\s\|\s?", text)
-
-
-def _retyped(block: Block, *, name: str, old: str, new: str) -> Block:
-    members = tuple((section, member, new if kind == old else kind) for section, member, kind in block.members)
-    builtin = block.builtin if old == "TIME" else name
-    return Block(name, builtin, members, block.aliases)
-
-
-def _parse_blocks() -> dict[str, Block]:
-    blocks = {block.name: block for block in map(_parse_block, _BLOCKS.strip().splitlines())}
-    for name in ("TP", "TON", "TOF"):
-        for kind in ("TIME", "LTIME"):
-            blocks[f"{name}_{kind}"] = _retyped(blocks[name], name=f"{name}_{kind}", old="TIME", new=kind)
-        blocks[f"L{name}"] = _retyped(blocks[name], name=f"L{name}", old="TIME", new="LTIME")
-    for name in ("CTU", "CTD", "CTUD"):
-        for kind in _COUNTED:
-            blocks[f"{name}_{kind}"] = _retyped(blocks[name], name=f"{name}_{kind}", old="INT", new=kind)
-    return blocks
-
-
 FUNCTIONS = _parse_functions()
 TIMED = _parse_timed()
-BLOCKS = _parse_blocks()
 
 _CONVERTIBLE = {
     **{name: name for name in types.ELEMENTARY},
@@ -255,7 +194,12 @@ _TIME_PAIRS = frozenset(
 
 def conversion(name: str) -> Conversion | None:
     """The conversion that a function's upper-case name stands for, None if it is none."""
-    for pattern, kind in (("_TRUNC_", "trunc"), ("_BCD_TO_", "from_bcd"), ("_TO_BCD_", "bcd"), ("_TO_", "to")):
+    for pattern, kind in (
+        ("_TRUNC_", "trunc"),
+        ("_BCD_TO_", "from_bcd"),
+        ("_TO_BCD_", "bcd"),
+        ("_TO_", "to"),
+    ):
         source, found, target = name.partition(pattern)
         if found and source in _CONVERTIBLE and target in _CONVERTIBLE:
             return Conversion(_CONVERTIBLE[source], _CONVERTIBLE[target], kind)
@@ -277,12 +221,10 @@ def convertible(source: str, target: str) -> bool:
 
 
 def type_of(name: str) -> hir.Type:
-    """The type that a signature names: elementary, STRING, WSTRING, or a standard block."""
-    if name in types.ELEMENTARY:
-        return types.ELEMENTARY[name]
+    """The elementary type, STRING or WSTRING that a signature names."""
     if name in _TEXTS:
         return types.WSTRING if name == "WSTRING" else types.STRING
-    return hir.Instance(name)
+    return types.ELEMENTARY[name]
 
 
 def is_standard_function(name: str) -> bool:
@@ -290,16 +232,3 @@ def is_standard_function(name: str) -> bool:
     return (
         name in FUNCTIONS or name in OPERATORS or name in TIMED or name in SPLITS or name in SPECIAL
     ) or conversion(name) is not None
-
-
-def block_pou(block: Block) -> hir.Pou:
-    """The declaration of a standard block: no body, members in the standard's order, then the state."""
-    variables = [
-        hir.Variable(name, type_of(kind), hir.Storage.INSTANCE, direction=section, attributes=_hidden(section))
-        for section, name, kind in block.members
-    ]
-    return hir.Pou(block.name, "function_block", variables, [], builtin=block.builtin)
-
-
-def _hidden(section: str) -> dict[str, str]:
-    return {} if section else {"access": "none"}

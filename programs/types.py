@@ -55,6 +55,7 @@ WSTRING = hir.String(STRING_LENGTH_DEFAULT, wide=True)
 UNKNOWN = hir.Struct("?", ())
 INT_LITERAL = hir.Elementary(IecType.LINT, "integer literal")
 REAL_LITERAL = hir.Elementary(IecType.LREAL, "real literal")
+VOID = hir.Struct("no value", ())
 NULL = hir.Ref(hir.Struct("NULL", ()))
 LITERALS = (INT_LITERAL, REAL_LITERAL)
 
@@ -164,7 +165,7 @@ def in_family(kind: hir.Type, family: str) -> bool:
     return found.name == family
 
 
-def type_name(kind: hir.Type) -> str:  # noqa: PLR0911 - one line a kind
+def type_name(kind: hir.Type) -> str:
     """The type as people write it."""
     match kind:
         case hir.Elementary(low=int(low), high=high) if not kind.name:
@@ -265,7 +266,7 @@ def _fit_reference(source: hir.Type, target: hir.Type, dialect: str) -> Fit:
 
 
 def _fit_enum(source: hir.Type, target: hir.Type, dialect: str) -> Fit:
-    if dialect == "iec" or isinstance(source, hir.Enum) and isinstance(target, hir.Enum):
+    if dialect == "iec" or (isinstance(source, hir.Enum) and isinstance(target, hir.Enum)):
         return Fit.NO
     if isinstance(source, hir.Enum):
         return fit(ELEMENTARY[source.base.name], target, dialect)
@@ -344,7 +345,7 @@ def _common_integer(left: hir.Elementary, right: hir.Elementary, dialect: str) -
 def arithmetic_type(kind: hir.Type) -> hir.Type:
     """In what an integer operation is computed: at least 32 bits (see docs/language/semantics.md)."""
     if isinstance(kind, hir.Elementary) and kind.type in INTEGERS + BITS:
-        return kind if WIDTH[kind.type] >= 32 else DINT
+        return as_unsigned(kind) if WIDTH[kind.type] >= 32 else DINT
     return kind
 
 

@@ -1,0 +1,150 @@
+"""The checker's door: sources to a typed program, with everything that is wrong on the way.
+
+Order: parse; register names; types; headers; initial values; bodies; configuration; the warnings that need the whole.
+An error stops nothing but the tree: later steps go on with ``UNKNOWN`` types, which fit everywhere, so that one mistake
+is reported once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from programs import ast, hir
+from programs.check_configuration import Configurations
+from programs.check_context import Context, Scope
+from programs.check_declarations import Declarations
+from programs.check_inheritance import check_inheritance
+from programs.check_initial import Initials
+from programs.check_pous import Units
+from programs.check_types import TypeResolver
+from programs.check_usage import check_usage
+from programs.diagnostics import Diagnostics
+from programs.parser import parse
+from programs.source import Source, SourceSet
+from scan.problem import Problem
+
+DIALECTS = ("iec", "codesys", "rusty", "auto")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """``program`` is there only if ``problems`` has no error; warnings may stand beside it."""
+
+    problems: tuple[Problem, ...]
+    program: hir.Program | None
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+
+def check(sources: Sequence[Source], *, dialect: str = "iec", name: str = "application") -> CheckResult:
+    """Check an application's sources as a whole. Raises ValueError for an unknown dialect, nothing for any text."""
+    if dialect not in DIALECTS:
+        raise ValueError(f"dialect {dialect!r}, known: {', '.join(DIALECTS)}")
+    known = SourceSet()
+    units: list[ast.Unit] = []
+    problems: list[Problem] = []
+    for source in sources:
+        unit, found = parse(known.add(source.path, source.text), dialect)
+        units.append(unit)
+        problems += found
+    syntax_errors = any(problem.severity == "error" for problem in problems)
+    diagnostics = Diagnostics(known)
+    program = check_units(units, diagnostics, name=name)
+    problems += diagnostics.problems()
+    errors = syntax_errors or diagnostics.error_count > 0
+    return CheckResult(tuple(_ordered(problems, sources)), None if errors else program)
+
+
+def _ordered(problems: Sequence[Problem], sources: Sequence[Source]) -> list[Problem]:
+    """Errors before warnings, each by file and place."""
+    order = {source.path: index for index, source in enumerate(sources)}
+    return sorted(
+        problems,
+        key=lambda p: (p.severity != "error", order.get(p.place.file, 0), p.place.line, p.place.column),
+    )
+
+
+def check_units(units: Sequence[ast.Unit], diagnostics: Diagnostics, *, name: str) -> hir.Program:
+    """Check parsed sources; problems go to ``diagnostics``. The program is worth something only without errors."""
+    dialect = next((unit.dialect for unit in units if unit.dialect != "iec"), "iec")
+    context = Context(diagnostics, dialect)
+    resolver = TypeResolver(context)
+    initials = Initials(context, resolver)
+    context.integer = initials.integer
+    context.initial = initials.initial
+    context.constant_initial = initials.constant_initial
+    Declarations(context).declare(units)
+    _declared_types(context, resolver)
+    work = Units(context, resolver, initials)
+    _globals(context, resolver, initials)
+    work.headers()
+    if not check_inheritance(context, resolver):
+        return _program(context, Configurations(context, resolver, initials), units, name)
+    for symbol in context.globals:
+        initials.variable(symbol)
+    work.finish()
+    work.bodies()
+    configurations = Configurations(context, resolver, initials)
+    configurations.work_out()
+    check_usage(context, configurations.tasks, configurations.instances)
+    return _program(context, configurations, units, name)
+
+
+def _declared_types(context: Context, resolver: TypeResolver) -> None:
+    """Enumerations first: their values are names that anything may use."""
+    enumerations = [symbol for symbol in context.type_symbols if isinstance(symbol.node.type, ast.EnumType)]
+    for symbol in enumerations:
+        kind = resolver.type_symbol(symbol).type
+        qualified = "qualified_only" in symbol.node.attributes
+        if isinstance(kind, hir.Enum) and isinstance(symbol.node.type, ast.EnumType) and not qualified:
+            resolver.enter_values(symbol.node.type, symbol.scope, kind)
+    for pou in list(context.pous.values()):
+        for member in pou.members.values():
+            spec = member.node.type if member.node is not None else None
+            if isinstance(spec, ast.EnumType):
+                kind = resolver.resolve(spec, Scope(pou.scope, pou), f"{pou.key}.{member.name}").type
+                if isinstance(kind, hir.Enum):
+                    resolver.enter_values(spec, pou.scope, kind)
+    for variable in context.globals:
+        spec = variable.node.type if variable.node is not None else None
+        if isinstance(spec, ast.EnumType):
+            kind = resolver.resolve(spec, Scope(context.root), variable.name).type
+            if isinstance(kind, hir.Enum):
+                resolver.enter_values(spec, context.root, kind)
+    for symbol in context.type_symbols:
+        resolver.type_symbol(symbol)
+
+
+def _globals(context: Context, resolver: TypeResolver, initials: Initials) -> None:
+    for symbol in context.globals:
+        initials.symbols[symbol.variable] = symbol
+    for symbol in context.globals:
+        kind = resolver.variable(symbol)
+        node = symbol.node
+        if node is not None and node.location is not None:
+            symbol.variable.location = context.location(node.location, kind)
+
+
+def _program(
+    context: Context, configurations: Configurations, units: Sequence[ast.Unit], name: str
+) -> hir.Program:
+    located = [*context.direct.values(), *context.programs.values()]
+    return hir.Program(
+        name=name,
+        pous={key: symbol.pou for key, symbol in context.pous.items() if not symbol.external},
+        globals=[*(symbol.variable for symbol in context.globals), *located],
+        interfaces={
+            key: hir.InterfaceType(key, tuple(method for i in symbol.all() for method in i.methods))
+            for key, symbol in context.interfaces.items()
+        },
+        instances=configurations.instances,
+        tasks=configurations.tasks,
+        files={
+            unit.source.path: hashlib.sha256(unit.source.text.encode("utf-8", "surrogatepass")).hexdigest()
+            for unit in units
+        },
+    )

@@ -36,7 +36,7 @@ HEADER_SIZE = 64
 CONTEXT_DTYPE = np.dtype(
     {
         # abort: set non-zero from outside to stop compiled code at its next loop or call (watchdog).
-        # depth: current call depth, for the recursion limit. first_scan: 1 in the first scan after a cold or warm start.
+        # depth: current call depth, for the recursion limit. first_scan: 1 in the first scan after a start.
         # now_ns: IEC time of this scan, from the task grid. wall_ns: UTC at scan start, recorded, for RTC only.
         "names": ["abort", "fault_code", "fault_pou", "fault_line", "fault_detail", "depth", "first_scan",
                   "now_ns", "wall_ns", "period_ns", "scan"],
@@ -109,9 +109,8 @@ NUMPY_TYPE: dict[IecType, str] = {
     IecType.LWORD: "<u8",
     IecType.REAL: "<f4",
     IecType.LREAL: "<f8",
-    **{
-        kind: "<i8"
-        for kind in (
+    **dict.fromkeys(
+        (
             IecType.TIME,
             IecType.LTIME,
             IecType.DATE,
@@ -121,8 +120,9 @@ NUMPY_TYPE: dict[IecType, str] = {
             IecType.DT,
             IecType.LDT,
             IecType.REF,
-        )
-    },
+        ),
+        "<i8",
+    ),
     IecType.CHAR: "u1",
     IecType.WCHAR: "<u2",
 }

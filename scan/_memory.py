@@ -1,0 +1,169 @@
+"""Raw memory for the compiled engine: words, bytes, copies, fences and calls by address.
+
+Everything is ``int64`` on purpose: numba turns a mix of signed and unsigned words into floating point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba.extending
+from llvmlite import ir
+from numba import types
+
+_I8 = ir.IntType(8)
+_I32 = ir.IntType(32)
+_I64 = ir.IntType(64)
+_BYTES = _I8.as_pointer()
+
+# numba's own annotations do not know compiled callers; these names hide them from the type checker.
+_numba: Any = numba
+intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = _numba.extending.intrinsic
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def compile_with(*signature: Any) -> Decorator:
+    """The decorator of all compiled functions. Without Python wrappers, which nobody calls, half the time is saved."""
+    decorator: Decorator = _numba.njit(
+        *signature, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )
+    return decorator
+
+
+compiled = compile_with()
+
+# ---------------------------------------------------------------- words
+
+
+@intrinsic
+def get(_context: Any, address: Any, word: Any) -> Any:
+    """The word ``word`` behind ``address``."""
+
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.load(_word_pointer(builder, arguments), align=8)
+
+    return types.int64(types.int64, types.int64), build
+
+
+@intrinsic
+def put(_context: Any, address: Any, word: Any, value: Any) -> Any:
+    def build(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], _word_pointer(builder, arguments), align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), build
+
+
+@intrinsic
+def get_acquire(_context: Any, address: Any, word: Any) -> Any:
+    """A word that another thread or process releases: nothing after it is read earlier."""
+
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.load_atomic(_word_pointer(builder, arguments), ordering="acquire", align=8)
+
+    return types.int64(types.int64, types.int64), build
+
+
+@intrinsic
+def put_release(_context: Any, address: Any, word: Any, value: Any) -> Any:
+    """Shows everything written before to whoever reads the word with acquire."""
+
+    def build(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        builder.store_atomic(arguments[2], _word_pointer(builder, arguments), ordering="release", align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), build
+
+
+@intrinsic
+def fence(_context: Any) -> Any:
+    def build(context: Any, builder: Any, __: Any, ___: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), build
+
+
+def _word_pointer(builder: Any, arguments: Any) -> Any:
+    byte = builder.add(arguments[0], builder.shl(arguments[1], ir.Constant(_I64, 3)))
+    return builder.inttoptr(byte, _I64.as_pointer())
+
+
+# ---------------------------------------------------------------- bytes
+
+
+@intrinsic
+def get_byte(_context: Any, address: Any) -> Any:
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.zext(builder.load(builder.inttoptr(arguments[0], _BYTES)), _I64)
+
+    return types.int64(types.int64), build
+
+
+@intrinsic
+def put_byte(_context: Any, address: Any, value: Any) -> Any:
+    def build(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        builder.store(builder.trunc(arguments[1], _I8), builder.inttoptr(arguments[0], _BYTES))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), build
+
+
+@intrinsic
+def get_half(_context: Any, address: Any) -> Any:
+    """A signed 32-bit integer."""
+
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.sext(builder.load(builder.inttoptr(arguments[0], _I32.as_pointer())), _I64)
+
+    return types.int64(types.int64), build
+
+
+@intrinsic
+def put_half(_context: Any, address: Any, value: Any) -> Any:
+    def build(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], _I32.as_pointer())
+        builder.store(builder.trunc(arguments[1], _I32), pointer)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), build
+
+
+@intrinsic
+def copy(_context: Any, to: Any, source: Any, size: Any) -> Any:
+    """``memcpy`` of ``size`` bytes, 0 allowed."""
+
+    def build(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        to, source, size = arguments
+        kind = ir.FunctionType(ir.VoidType(), [_BYTES, _BYTES, _I64, ir.IntType(1)])
+        function = builder.module.declare_intrinsic("llvm.memcpy", [_BYTES, _BYTES, _I64], kind)
+        volatile = ir.Constant(ir.IntType(1), 0)
+        builder.call(
+            function, [builder.inttoptr(to, _BYTES), builder.inttoptr(source, _BYTES), size, volatile]
+        )
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), build
+
+
+@intrinsic
+def leading_zeros(_context: Any, value: Any) -> Any:
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), build
+
+
+@intrinsic
+def call_entry(_context: Any, entry: Any, block: Any, context: Any) -> Any:
+    """``int32 entry(uint8 *block, uint8 *context)`` of a compiled program (scan.abi)."""
+
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(_I32, [_BYTES, _BYTES]).as_pointer()
+        entry, block, context = arguments
+        function = builder.inttoptr(entry, kind)
+        result = builder.call(function, [builder.inttoptr(block, _BYTES), builder.inttoptr(context, _BYTES)])
+        return builder.sext(result, _I64)
+
+    return types.int64(types.int64, types.int64, types.int64), build

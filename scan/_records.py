@@ -1,0 +1,125 @@
+"""What the scan tells the recorder: one change-only record a scan, pushed into a ring that a reader drains.
+
+Invariants. A record is shown whole by one release of the tail. A record that finds no room is dropped and counted;
+the next one that fits carries the whole input image, so a reader that sees ``R_LOST`` move can go on from there.
+Nothing is written while nobody listens (``R_ENABLED`` is 0), and nothing here ever waits.
+"""
+
+from __future__ import annotations
+
+from scan import layout as w
+from scan._memory import compiled, get, get_acquire, put, put_release
+
+
+@compiled
+def ring_put(ring: int, position: int, value: int) -> int:
+    """Writes a word at a byte position of the stream; the capacity is a power of two."""
+    put(ring + w.RECORDS_HEADER_SIZE, (position & (w.RECORDS_CAPACITY - 1)) >> 3, value)
+    return position + 8
+
+
+@compiled
+def has_room(engine: int, ring: int, size: int) -> bool:
+    free = w.RECORDS_CAPACITY - (get(ring, w.R_TAIL) - get_acquire(ring, w.R_HEAD))
+    if size <= free <= w.RECORDS_CAPACITY:
+        return True
+    put(ring, w.R_LOST, get(ring, w.R_LOST) + 1)
+    node = get(engine, w.E_NODE)
+    put(node, w.N_RECORDS_LOST, get(node, w.N_RECORDS_LOST) + 1)
+    put(engine, w.E_RECORDS_SEEN, 0)
+    return False
+
+
+@compiled
+def put_head(engine: int, ring: int, size: int, kind: int, index: int, now_ns: int) -> int:
+    position = ring_put(ring, get(ring, w.R_TAIL), size << 8 | kind)
+    position = ring_put(ring, position, get(engine, w.E_SCAN))
+    position = ring_put(ring, position, index)
+    return ring_put(ring, position, now_ns)
+
+
+@compiled
+def is_recording(engine: int) -> bool:
+    ring = get(engine, w.E_RECORDS)
+    return ring != 0 and get_acquire(ring, w.R_ENABLED) != 0
+
+
+@compiled
+def record_command(engine: int, index: int, command: int, now_ns: int) -> None:
+    """A record of a command that was applied."""
+    if not is_recording(engine):
+        return
+    ring = get(engine, w.E_RECORDS)
+    size = 8 * w.RECORD_HEAD_WORDS + w.COMMAND_SIZE
+    if has_room(engine, ring, size):
+        position = put_head(engine, ring, size, w.RECORD_COMMAND, index, now_ns)
+        for word in range(w.COMMAND_SIZE >> 3):
+            position = ring_put(ring, position, get(command, word))
+        put_release(ring, w.R_TAIL, position)
+
+
+@compiled
+def record_fault(engine: int, index: int, now_ns: int) -> None:
+    if not is_recording(engine):
+        return
+    ring = get(engine, w.E_RECORDS)
+    size = 8 * (w.RECORD_HEAD_WORDS + 5)
+    if has_room(engine, ring, size):
+        position = put_head(engine, ring, size, w.RECORD_FAULT, index, now_ns)
+        for word in range(w.E_FAULT_CODE, w.E_FAULT_DETAIL + 1):
+            position = ring_put(ring, position, get(engine, word))
+        position = ring_put(ring, position, get(engine, w.E_FAULT_GENERATION))
+        put_release(ring, w.R_TAIL, position)
+
+
+@compiled
+def record_start(engine: int, program: int, index: int, now_ns: int, flags: int) -> None:
+    """A record of a program that begins, by a start or by a swap."""
+    if not is_recording(engine):
+        return
+    ring = get(engine, w.E_RECORDS)
+    size = 8 * (w.RECORD_HEAD_WORDS + 2)
+    if has_room(engine, ring, size):
+        position = put_head(engine, ring, size, w.RECORD_START, index, now_ns)
+        position = ring_put(ring, position, get(program, w.Q_GENERATION))
+        position = ring_put(ring, position, flags)
+        put_release(ring, w.R_TAIL, position)
+
+
+@compiled
+def count_changes(image: int, recorded: int, words: int) -> int:
+    changes = 0
+    for word in range(words):
+        if get(image, word) != get(recorded, word):
+            changes += 1
+    return changes
+
+
+@compiled
+def record_scan(engine: int, program: int, index: int, now_ns: int, wall_ns: int, first_scan: int) -> None:
+    """A record of the inputs that a scan begins with: the words that changed since the last record."""
+    if not is_recording(engine):
+        return
+    ring = get(engine, w.E_RECORDS)
+    listener = get(ring, w.R_ENABLED)
+    image = get(program, w.Q_INPUTS_GOOD)
+    recorded = get(program, w.Q_INPUTS_RECORDED)
+    words = (get(program, w.Q_INPUTS_SIZE) + 7) >> 3
+    full = get(engine, w.E_RECORDS_SEEN) != listener
+    changes = words if full else count_changes(image, recorded, words)
+    size = 8 * (w.RECORD_HEAD_WORDS + 3 + 2 * changes)
+    if not has_room(engine, ring, size):
+        return
+    flags = (w.RECORD_FLAG_FULL if full else 0) | (w.RECORD_FLAG_FIRST_SCAN if first_scan else 0)
+    position = put_head(engine, ring, size, w.RECORD_SCAN, index, now_ns)
+    position = ring_put(ring, position, wall_ns)
+    position = ring_put(ring, position, flags)
+    position = ring_put(ring, position, changes)
+    for word in range(words):
+        value = get(image, word)
+        if full or value != get(recorded, word):
+            position = ring_put(ring, position, word)
+            position = ring_put(ring, position, value)
+            put(recorded, word, value)
+    put(engine, w.E_RECORDS_SEEN, listener)
+    put_release(ring, w.R_TAIL, position)

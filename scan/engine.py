@@ -1,0 +1,568 @@
+"""The owner of the compiled engine in a process: its memory, its threads, the program that it runs.
+
+Theory. Python prepares everything (allocations, files, tables, threads) in ordinary time and hands addresses over; the
+native threads never call back. What they report (faults, alarms, the end of a trial) is found by ``poll`` in words.
+
+Invariants. Memory that native code may touch is referenced from here until no thread can hold its address: a replaced
+program is dropped once its trial is over and the watchdog has gone round since.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from scan import layout as w
+from scan import realtime
+from scan.abi import Application, Symbol, encode_application
+from scan.field_io import HEARTBEAT_TIMEOUT_NS
+from scan.lane import LANES
+from scan.native import NativeEngine
+from scan.online_change import Plan, make_plan
+from scan.problem import TickworkError, fail
+from scan.program import (
+    Program,
+    SafeValue,
+    TaskOptions,
+    address_of,
+    all_tasks,
+    check_application,
+    make_area,
+    make_words,
+)
+from scan.segments import (
+    LANE_SIZE,
+    RECORDS_SIZE,
+    Segment,
+    create_lane,
+    create_node,
+    create_records,
+    generation_path,
+    inputs_path,
+    lane_path,
+    node_path,
+    open_segment,
+    records_path,
+)
+from scan.state import FaultRecord, NodeState
+
+GRID_LEAD_NS = 5_000_000  # from start to the first grid point: time for the threads to come up
+WATCH_PERIOD_NS = 5_000_000
+THREAD_STACK = 1 << 20
+_PRIO_INHERIT = 1
+_MUTEX_SIZE, _SEMAPHORE_SIZE = 64, 32
+
+
+class EngineMemory:
+    """The ENGINE structure, its slots and its mutex."""
+
+    def __init__(self, *, clocked: bool) -> None:
+        self.words = make_words(w.ENGINE_WORDS)
+        self.slots = make_words(w.SLOT_WORDS * (w.TASKS_MAX + 2)).reshape(-1, w.SLOT_WORDS)
+        self._mutex = make_area(_MUTEX_SIZE)
+        self._semaphores = make_area(_SEMAPHORE_SIZE * w.TASKS_MAX)
+        self.private_node = make_words(w.NODE_SIZE // 8)
+        words = self.words
+        words[w.E_TASKS], words[w.E_MUTEX] = address_of(self.slots), address_of(self._mutex)
+        words[w.E_NODE] = address_of(self.private_node)
+        lane = make_words(w.LANE_HEADER_SIZE // 8)
+        self._idle_lane = lane
+        words[w.E_LANES] = words[w.E_LANE_PARENT] = address_of(lane)
+        words[w.E_CLOCKED] = int(clocked)
+        words[w.E_INPUTS_TIMEOUT_NS] = HEARTBEAT_TIMEOUT_NS
+        words[w.E_WATCH_PERIOD_NS] = WATCH_PERIOD_NS
+        for index, slot in enumerate(self.slots):
+            slot[w.X_ENGINE], slot[w.X_INDEX] = self.address, index
+        self._make_locks()
+
+    def _make_locks(self) -> None:
+        libc = ctypes.CDLL(None)
+        attributes = make_area(_MUTEX_SIZE)
+        libc.pthread_mutexattr_init(ctypes.c_void_p(address_of(attributes)))
+        libc.pthread_mutexattr_setprotocol(ctypes.c_void_p(address_of(attributes)), _PRIO_INHERIT)
+        libc.pthread_mutex_init(
+            ctypes.c_void_p(address_of(self._mutex)), ctypes.c_void_p(address_of(attributes))
+        )
+        for index in range(w.TASKS_MAX):
+            place = address_of(self._semaphores) + index * _SEMAPHORE_SIZE
+            libc.sem_init(ctypes.c_void_p(place), 0, 0)
+            self.slots[index, w.X_SEMAPHORE] = place
+
+    @property
+    def address(self) -> int:
+        return address_of(self.words)
+
+    def slot_address(self, index: int) -> int:
+        return address_of(self.slots[index])
+
+    def wake(self, index: int) -> None:
+        ctypes.CDLL(None).sem_post(ctypes.c_void_p(int(self.slots[index, w.X_SEMAPHORE])))
+
+
+WATCH_SLOT, OWNER_SLOT = w.TASKS_MAX, w.TASKS_MAX + 1  # scratch of the watchdog and of the owner's calls
+
+
+class SlotTable:
+    """Which task has which slot; a name keeps its slot over all programs of a process."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, int] = {}
+
+    def claim(self, names: Iterable[str], used: Iterable[str]) -> dict[str, int]:
+        """Slots for the names; those of tasks that are neither named nor used are given away."""
+        keep = {*names, *used}
+        self._slots = {name: slot for name, slot in self._slots.items() if name in keep}
+        free = [slot for slot in range(w.TASKS_MAX) if slot not in self._slots.values()]
+        for name in names:
+            if name not in self._slots:
+                if not free:
+                    raise fail(
+                        "SC3003", "too many tasks at once", expected=f"at most {w.TASKS_MAX} in both programs"
+                    )
+                self._slots[name] = free.pop(0)
+        return dict(self._slots)
+
+
+class Engine:
+    """Runs programs against the clock, in the segments of a directory. One a process, driven from one thread."""
+
+    def __init__(self, native: NativeEngine, directory: pathlib.Path, *, use_realtime: bool = True) -> None:
+        self.native = native
+        self.directory = directory
+        self.memory = EngineMemory(clocked=True)
+        self.grants: list[realtime.Grant] = []
+        self._realtime = use_realtime
+        self._slots = SlotTable()
+        self._threads: dict[int, threading.Thread] = {}
+        self._program: Program | None = None
+        self._previous: Program | None = None
+        self._dropped: list[tuple[int, Program]] = []
+        self._options: dict[str, TaskOptions] = {}
+        self._inputs: tuple[Segment, object] | None = None
+        self._old_inputs: list[tuple[Segment, object]] = []
+        self._seen_faults = 0
+        self._hung = False
+        self._map_files()
+        self._watchdog = threading.Thread(target=self._run_watchdog, name="watchdog", daemon=True)
+        self._watchdog.start()
+
+    # ------------------------------------------------------------ files
+
+    def _map_files(self) -> None:
+        words = self.memory.words
+        self.node = _open_or_create(
+            node_path(self.directory), w.KIND_NODE, w.NODE_SIZE, lambda: create_node(self.directory)
+        )
+        self._generation = self._last_generation()
+        self.node.words[w.N_STATE : w.N_FAULT_GENERATION + 1] = 0
+        self.node.words[w.N_PID], self.node.words[w.N_STARTED_WALL_NS] = os.getpid(), time.time_ns()
+        self.lanes = [_open_lane(self.directory, lane) for lane in LANES]
+        self.records = _open_or_create(
+            records_path(self.directory), w.KIND_RECORDS, RECORDS_SIZE, lambda: create_records(self.directory)
+        )
+        words[w.E_NODE], words[w.E_RECORDS] = self.node.address, self.records.address
+        words[w.E_LANES], words[w.E_LANE_PARENT] = (lane.address for lane in self.lanes)
+
+    def _last_generation(self) -> int:
+        """The highest generation of a predecessor, whose files go."""
+        last = int(self.node.words[w.N_GENERATION])
+        for path in self.directory.glob("*.[0-9]*"):
+            if path.suffix[1:].isdigit():
+                last = max(last, int(path.suffix[1:]))
+        return last
+
+    # ------------------------------------------------------------ program
+
+    @property
+    def state(self) -> NodeState:
+        return NodeState(int(self.memory.words[w.E_STATE]))
+
+    @property
+    def program(self) -> Program | None:
+        return self._program
+
+    @property
+    def generation(self) -> int:
+        """Number of the running or loaded program, 0 = none."""
+        return int(self.node.words[w.N_GENERATION])
+
+    def load(
+        self,
+        application: Application,
+        entries: Mapping[str, int],
+        *,
+        safe: Sequence[SafeValue] = (),
+        options: Mapping[str, TaskOptions] | None = None,
+    ) -> int:
+        """Takes a program in, stopped, with safe outputs; its generation. Raises SC3003, SC3004, SC3007."""
+        if self.state in (NodeState.RUNNING, NodeState.TRIAL):
+            raise fail("SC3004", "a program runs", remedy="stop it first, or exchange it while it runs")
+        self._options = dict(options or {})
+        self._join()
+        program = self._make_program(application, entries, safe)
+        old = self._program
+        self._program = program
+        self.memory.words[w.E_PREVIOUS] = self.memory.words[w.E_TRIAL_LEFT] = 0
+        self.memory.words[w.E_PROGRAM] = address_of(program.words)
+        self._publish(NodeState.STOPPED)
+        self.node.words[w.N_GENERATION] = program.generation
+        self._drop(old)
+        self._remove_older(program.generation)
+        return program.generation
+
+    def _make_program(
+        self, application: Application, entries: Mapping[str, int], safe: Sequence[SafeValue]
+    ) -> Program:
+        check_application(application)
+        names = [spec.name for spec in all_tasks(application)]
+        used = list(self._program.tasks) if self._program else []
+        slots = self._slots.claim(names, used)
+        self.memory.words[w.E_SLOTS_USED] = max(slots.values()) + 1
+        generation = self._generation + 1
+        slim = msgspec.structs.replace(application, object_code=b"")
+        path = generation_path(self.directory, "application", generation)
+        temporary = path.with_name(f".{path.name}")
+        temporary.write_bytes(encode_application(slim))
+        temporary.replace(path)
+        try:
+            program = Program(
+                slim,
+                entries,
+                slots,
+                generation=generation,
+                directory=self.directory,
+                safe=safe,
+                options=self._options,
+            )
+        except TickworkError:
+            self._unlink(generation)
+            raise
+        self._generation = generation
+        return program
+
+    def _publish(self, state: NodeState, *, safe: bool = True) -> None:
+        self.native.publish_state(
+            self.memory.address, self.memory.slot_address(OWNER_SLOT), int(state), safe=safe
+        )
+
+    def _drop(self, program: Program | None) -> None:
+        """Removes the files of a program now and its memory when no native thread can still see it."""
+        if program is not None:
+            self._unlink(program.generation)
+            self._dropped.append((time.monotonic_ns(), program))
+
+    def _remove_older(self, generation: int) -> None:
+        """Files of a predecessor that crashed; until now they showed its last state."""
+        for path in self.directory.glob("*.[0-9]*"):
+            if path.suffix[1:].isdigit() and int(path.suffix[1:]) < generation:
+                path.unlink(missing_ok=True)
+
+    def _unlink(self, generation: int) -> None:
+        for name in ("application", "outputs", "snapshot", "stats"):
+            generation_path(self.directory, name, generation).unlink(missing_ok=True)
+
+    # ------------------------------------------------------------ running
+
+    def start(self, retained: Iterable[tuple[int, bytes]] = ()) -> None:
+        """Starts with initial values and the retained ones. Raises SC3004 unless a program is loaded and stopped."""
+        program = self._program
+        if program is None or self.state in (NodeState.RUNNING, NodeState.TRIAL) or self._hung:
+            raise fail(
+                "SC3004", "no stopped program", found=self.state.name.lower(), remedy="load a program first"
+            )
+        self._join()
+        program.reset(retained)
+        program.has_run = True
+        self._attach_inputs()
+        words = self.memory.words
+        if words[w.E_EPOCH_NS] == 0:
+            words[w.E_EPOCH_NS] = time.monotonic_ns() + GRID_LEAD_NS
+        words[w.E_STOP] = words[w.E_SNAPSHOT_DUE_NS] = words[w.E_RECORDS_SEEN] = 0
+        words[w.E_STATE] = self.node.words[w.N_STATE] = int(NodeState.RUNNING)
+        for task in program.tasks.values():
+            self._start_thread(program, task.spec.name)
+
+    def _start_thread(self, program: Program, name: str) -> None:
+        task = program.tasks[name]
+        slot = self.memory.slots[task.slot]
+        period_ns = int(task.words[w.K_PERIOD_NS])
+        epoch_ns = int(self.memory.words[w.E_EPOCH_NS])
+        earliest_ns = max(time.monotonic_ns() + GRID_LEAD_NS, epoch_ns)
+        slot[w.X_DUE_NS] = epoch_ns + -(-(earliest_ns - epoch_ns) // period_ns) * period_ns
+        slot[w.X_STOP] = slot[w.X_STARTED_NS] = slot[w.X_ABORTED_NS] = 0
+        slot[w.X_ACTIVE] = 1
+        before = threading.stack_size(THREAD_STACK)
+        thread = threading.Thread(
+            target=self._run_task, args=(program, name), name=f"task {name}", daemon=True
+        )
+        thread.start()
+        threading.stack_size(before)
+        self._threads[task.slot] = thread
+
+    def _run_task(self, program: Program, name: str) -> None:
+        task = program.tasks[name]
+        if self._realtime and task.spec.kind != "free":
+            priorities = realtime.fifo_priorities([one.spec.priority for one in program.tasks.values()])
+            granted = realtime.set_fifo(priorities[task.spec.priority])
+            self._note(granted)
+            self._note(realtime.set_timer_slack())
+            row = task.slot * w.TASK_STATS_WORDS + w.T_REALTIME
+            program.stats_words[row] = priorities[task.spec.priority] if granted.granted else 0
+        cpu = self._options.get(name, TaskOptions()).cpu
+        if cpu >= 0:
+            self._note(realtime.set_affinity(cpu))
+        self.native.run(self.memory.address, self.memory.slot_address(task.slot))
+        self.memory.slots[task.slot, w.X_ACTIVE] = 0
+
+    def _run_watchdog(self) -> None:
+        if self._realtime:
+            self._note(realtime.set_fifo(realtime.FIFO_WATCHDOG))
+        self.native.watch(self.memory.address, self.memory.slot_address(WATCH_SLOT))
+
+    def _note(self, grant: realtime.Grant) -> None:
+        if grant not in self.grants:
+            self.grants.append(grant)
+
+    def stop(self) -> None:
+        """Ends the tasks at their boundaries and makes the outputs safe. Raises SC3004 without a running program."""
+        if self.state not in (NodeState.RUNNING, NodeState.TRIAL):
+            raise fail("SC3004", "no program runs", found=self.state.name.lower())
+        self._join()
+        if int(self.memory.words[w.E_STATE]) != NodeState.FAULT:
+            self.memory.words[w.E_PREVIOUS] = self.memory.words[w.E_TRIAL_LEFT] = 0
+            self._publish(NodeState.STOPPED)
+
+    def _join(self) -> None:
+        self.memory.words[w.E_STOP] = 1
+        for slot in self._threads:
+            self.memory.wake(slot)
+        tasks = self._program.tasks.values() if self._program else ()
+        limit_ns = 2 * max((int(task.words[w.K_WATCHDOG_NS]) for task in tasks), default=0)
+        for thread in self._threads.values():
+            thread.join(limit_ns / 1e9 + 1)
+            self._hung = self._hung or thread.is_alive()
+        self._threads.clear()
+
+    def close(self) -> None:
+        """Stops everything; the node stays visible as stopped."""
+        if self.state in (NodeState.RUNNING, NodeState.TRIAL):
+            self.stop()
+        self.memory.words[w.E_WATCH_STOP] = 1
+        self._watchdog.join(1)
+
+    # ------------------------------------------------------------ exchange
+
+    def swap(
+        self,
+        application: Application,
+        entries: Mapping[str, int],
+        *,
+        safe: Sequence[SafeValue] = (),
+        options: Mapping[str, TaskOptions] | None = None,
+        renames: Mapping[str, str] | None = None,
+        trial_scans: int = 0,
+        health: str = "",
+    ) -> tuple[Plan, int]:
+        """Exchanges the running program between two scans; what was carried over and the pause in ns.
+
+        Raises SC3004 unless a program runs and is not on trial, SC3005 when no moment between scans was found.
+        """
+        old = self._program
+        if old is None or self.state != NodeState.RUNNING:
+            found = self.state.name.lower()
+            raise fail("SC3004", "only a running program that is not on trial can be exchanged", found=found)
+        self._options = dict(options or self._options)
+        program = self._make_program(application, entries, safe)
+        slots = self._slots.claim(list(program.tasks), list(old.tasks))
+        single = len(program.tasks) == 1
+        plan = make_plan(old.application, application, slots, renames=renames, single=single)
+        install_plan(program, plan)
+        if health:
+            program.set_health(find_health(application, health), slots)
+        address = address_of(program.words)
+        owner = self.memory.slot_address(OWNER_SLOT)
+        pause_ns = self.native.swap(self.memory.address, owner, address, trial_scans)
+        if pause_ns == 0:
+            self._drop(program)
+            remedy = "the tasks leave no moment between scans: lengthen a period, or stop and load"
+            raise fail("SC3005", "the exchange found no moment between two scans", remedy=remedy)
+        program.has_run = True
+        self._program, self._previous = program, old
+        for name, task in program.tasks.items():
+            if not self.memory.slots[task.slot, w.X_ACTIVE]:
+                self._start_thread(program, name)
+        return plan, pause_ns
+
+    # ------------------------------------------------------------ what happened
+
+    def poll(self) -> list[dict[str, object]]:
+        """What the native threads have done since the last call, as events; looks after inputs and old memory."""
+        events = self._poll_inputs() + self._poll_trial() + self._poll_faults()
+        beat_ns = int(self.memory.words[w.E_WATCH_BEAT_NS])
+        self._dropped = [(when, one) for when, one in self._dropped if beat_ns < when + 2 * WATCH_PERIOD_NS]
+        alarms = int(self.memory.words[w.E_OVERRUN_ALARMS])
+        if alarms:
+            self.memory.words[w.E_OVERRUN_ALARMS] -= alarms
+            events.append({"event": "overrun", "alarms": alarms})
+        if self._hung or self.memory.words[w.E_HUNG]:
+            self._hung = True
+            events.append({"event": "hung"})
+        return events
+
+    def _poll_faults(self) -> list[dict[str, object]]:
+        words = self.memory.words
+        count = int(words[w.E_FAULTS])
+        if count == self._seen_faults:
+            return []
+        self._seen_faults = count
+        return [
+            {
+                "event": "fault",
+                "fault": msgspec.to_builtins(self._show_fault()),
+                "state": self.state.name.lower(),
+            }
+        ]
+
+    def _show_fault(self) -> FaultRecord:
+        """Writes the last fault with its names where readers find it."""
+        words, node = self.memory.words, self.node
+        programs = [one for one in (self._program, self._previous, *(old for _, old in self._dropped)) if one]
+        generation = int(words[w.E_FAULT_GENERATION])
+        application = next((one.application for one in programs if one.generation == generation), None)
+        pou = int(words[w.E_FAULT_POU])
+        known = application is not None and 0 <= pou < len(application.pous)
+        names = {task.slot: name for one in programs for name, task in one.tasks.items()}
+        record = FaultRecord(
+            code=f"RF{int(words[w.E_FAULT_CODE]):04}",
+            task=names.get(int(words[w.E_FAULT_TASK]), ""),
+            pou=application.pous[pou] if known and application else "",
+            file=application.pou_files[pou]
+            if known and application and pou < len(application.pou_files)
+            else "",
+            line=int(words[w.E_FAULT_LINE]),
+            detail=int(words[w.E_FAULT_DETAIL]),
+            scan=int(words[w.E_FAULT_SCAN]),
+            wall_ns=int(words[w.E_FAULT_WALL_NS]),
+            generation=generation,
+        )
+        for index, text in enumerate((record.task, record.pou, record.file)):
+            data = text.encode()[: w.NODE_TEXT_SIZE].ljust(w.NODE_TEXT_SIZE, b"\0")
+            node.bytes_at(w.NODE_TEXTS + index * w.NODE_TEXT_SIZE, w.NODE_TEXT_SIZE)[:] = bytearray(data)
+        node.words[w.N_FAULT_CODE : w.N_FAULT_GENERATION + 1] = (
+            words[w.E_FAULT_CODE], record.line, record.detail, record.scan, record.wall_ns, generation,
+        )  # fmt: skip
+        node.words[w.N_FAULTS] += 1
+        return record
+
+    def _poll_trial(self) -> list[dict[str, object]]:
+        """Notices the end of a trial: the program that lost goes."""
+        if self._previous is None or self._program is None or self.memory.words[w.E_PREVIOUS] != 0:
+            return []
+        current = int(self.node.words[w.N_GENERATION])
+        rolled_back = current == self._previous.generation
+        if rolled_back:
+            self._program, self._previous = self._previous, self._program
+        loser, self._previous = self._previous, None
+        for name, task in loser.tasks.items():
+            if name not in self._program.tasks:
+                self._retire_thread(task.slot)
+        self._poll_stopped()
+        self._drop(loser)
+        return [
+            {"event": "swap", "state": "rolled_back" if rolled_back else "running", "generation": current}
+        ]
+
+    def _retire_thread(self, slot: int) -> None:
+        self.memory.slots[slot, w.X_STOP] = 1
+        self.memory.wake(slot)
+        thread = self._threads.pop(slot, None)
+        if thread is not None:
+            thread.join(1)
+
+    def _poll_stopped(self) -> None:
+        """Tasks of the running program that left while the other program had no use for them."""
+        assert self._program is not None
+        for name, task in self._program.tasks.items():
+            if not self.memory.slots[task.slot, w.X_ACTIVE] and self.state == NodeState.RUNNING:
+                self._start_thread(self._program, name)
+
+    # ------------------------------------------------------------ inputs
+
+    def _poll_inputs(self) -> list[dict[str, object]]:
+        changed = self._attach_inputs()
+        seen = int(self.memory.words[w.E_INPUTS_SEEN])
+        current = int(self.memory.words[w.E_INPUTS])
+        if seen == current:
+            self._old_inputs.clear()
+        return [{"event": "inputs", "attached": True}] if changed else []
+
+    def _attach_inputs(self) -> bool:
+        """Maps the inputs file when the field process has made another one."""
+        path = inputs_path(self.directory)
+        try:
+            inode = path.stat().st_ino
+        except FileNotFoundError:
+            return False
+        if self._inputs is not None and self._inputs[0].inode == inode:
+            return False
+        try:
+            segment = open_segment(path, w.KIND_INPUTS, size_min=w.INPUTS_HEADER_SIZE)
+        except TickworkError:
+            return False
+        size = min(int(segment.words[w.I_IMAGE_SIZE]), len(segment.data) - w.INPUTS_HEADER_SIZE)
+        attachment = make_words(w.ATTACHMENT_WORDS)
+        attachment[w.J_SEGMENT] = segment.address
+        attachment[w.J_IMAGE] = segment.address + w.INPUTS_HEADER_SIZE
+        attachment[w.J_SIZE] = max(size, 0)
+        if self._inputs is not None:
+            self._old_inputs.append(self._inputs)
+        self._inputs = (segment, attachment)
+        self.memory.words[w.E_INPUTS] = address_of(attachment)
+        return True
+
+
+def install_plan(program: Program, plan: Plan) -> None:
+    """Hands the moves to the engine: ``program`` is the one that they lead to."""
+    moves = make_words(w.MOVE_WORDS * max(len(plan.moves), 1)).reshape(-1, w.MOVE_WORDS)
+    for row, move in enumerate(plan.moves):
+        moves[row] = (move.source, move.target, move.size, move.source_slot, move.target_slot)
+    references = make_words(3 * max(len(plan.references), 1)).reshape(-1, 3)
+    for row, reference in enumerate(plan.references):
+        references[row] = reference
+    program.words[w.Q_MOVES], program.words[w.Q_MOVE_COUNT] = address_of(moves), len(plan.moves)
+    program.words[w.Q_REFERENCES], program.words[w.Q_REFERENCE_COUNT] = (
+        address_of(references),
+        len(plan.references),
+    )
+    program.keep(moves, references)
+    for task in program.tasks.values():
+        task.words[w.K_FIRST_SCAN] = 0
+
+
+def find_health(application: Application, path: str) -> Symbol:
+    for symbol in application.symbols:
+        if symbol.path.upper() == path.upper() and symbol.size == 1 and not symbol.dims:
+            return symbol
+    raise fail(
+        "SC2001", f"unknown health variable {path}", expected="a BOOL", remedy="name a BOOL of the program"
+    )
+
+
+def _open_lane(directory: pathlib.Path, lane: str) -> Segment:
+    return _open_or_create(
+        lane_path(directory, lane), w.KIND_LANE, LANE_SIZE, lambda: create_lane(directory, lane)
+    )
+
+
+def _open_or_create(path: pathlib.Path, kind: int, size: int, create: Callable[[], Segment]) -> Segment:
+    """The file of a predecessor, or a new one when there is none that can be used."""
+    try:
+        return open_segment(path, kind, size_min=size, writable=True)
+    except TickworkError:
+        return create()

@@ -1,0 +1,128 @@
+"""What an online change carries over: a list of moves from the old block to the new one, by path and type.
+
+Rules. A variable is carried over when the new program has one of the same path (or of the path that a rename names) and
+the same type. A variable of another type, and a new one, starts with its initial value.
+Process images and markers are carried by address. References are translated to the new places; one whose target
+is gone becomes NULL.
+
+The list is made before the exchange, in ordinary time; the exchange itself copies memory and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from scan.abi import Application, IecType, Region, Symbol
+
+SHARED = -1
+_SCALAR_ARRAYS = (IecType.STRING, IecType.WSTRING)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Move:
+    """Bytes of the old program and where they go; slots as the engine numbers tasks, -1 the shared part."""
+
+    source: int
+    target: int
+    size: int
+    source_slot: int
+    target_slot: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    moves: tuple[Move, ...]
+    references: tuple[
+        tuple[int, int, int], ...
+    ]  # (slot, offset, old slot) of REF variables that were carried
+    carried: int  # variables
+    initial: tuple[str, ...]  # paths that start with their initial value
+    dropped: tuple[str, ...]  # paths of the old program that nothing takes over
+
+
+def make_plan(
+    old: Application,
+    new: Application,
+    slots: Mapping[str, int],
+    *,
+    renames: Mapping[str, str] | None = None,
+    single: bool = True,
+) -> Plan:
+    """The moves from ``old`` to ``new``; ``renames`` maps new paths to old ones; ``slots`` cover the tasks of both."""
+    former = {symbol.path.upper(): symbol for symbol in old.symbols}
+    names = {to.upper(): source.upper() for to, source in (renames or {}).items()}
+    moves, references, initial = _image_moves(old, new), [], []
+    taken: set[str] = set()
+    for symbol in new.symbols:
+        path = names.get(symbol.path.upper(), symbol.path.upper())
+        source = former.get(path)
+        if symbol.location:
+            taken.add(path)
+        elif source is None or source.location or not is_same_type(source, symbol):
+            initial.append(symbol.path)
+        else:
+            taken.add(path)
+            if not symbol.constant:
+                move = _move(source, symbol, slots)
+                moves.append(move)
+                if symbol.type == IecType.REF:
+                    references += _references(symbol, move)
+    dropped = tuple(symbol.path for path, symbol in former.items() if path not in taken)
+    if not single:
+        moves += _master_moves(moves)
+        references += [(SHARED, offset, slot) for target, offset, slot in references if target != SHARED]
+    ordered = merge_moves(moves)
+    return Plan(ordered, tuple(references), len(taken), tuple(initial), dropped)
+
+
+def is_same_type(old: Symbol, new: Symbol) -> bool:
+    """Same elementary type, bounds and length: the bytes mean the same."""
+    if old.type != new.type or old.size != new.size or old.bit != new.bit:
+        return False
+    if old.dims != new.dims or (old.type in _SCALAR_ARRAYS and old.length != new.length):
+        return False
+    # Enumerations are carried when every old name keeps its number.
+    return not old.enum_values or set(old.enum_values) <= set(new.enum_values)
+
+
+def _image_moves(old: Application, new: Application) -> list[Move]:
+    pairs = ((old.inputs, new.inputs), (old.outputs, new.outputs), (old.markers, new.markers))
+    return [_region_move(before, after) for before, after in pairs if min(before.size, after.size) > 0]
+
+
+def _region_move(old: Region, new: Region) -> Move:
+    return Move(old.offset, new.offset, min(old.size, new.size), SHARED, SHARED)
+
+
+def _move(old: Symbol, new: Symbol, slots: Mapping[str, int]) -> Move:
+    return Move(old.offset, new.offset, new.size, slots.get(old.owner, SHARED), slots.get(new.owner, SHARED))
+
+
+def _references(symbol: Symbol, move: Move) -> list[tuple[int, int, int]]:
+    return [
+        (move.target_slot, offset, move.source_slot)
+        for offset in range(symbol.offset, symbol.offset + symbol.size, 8)
+    ]
+
+
+def _master_moves(moves: list[Move]) -> list[Move]:
+    """With several tasks the master block shows the instances as well: it gets the same bytes."""
+    return [dataclasses.replace(move, target_slot=SHARED) for move in moves if move.target_slot != SHARED]
+
+
+def merge_moves(moves: list[Move]) -> tuple[Move, ...]:
+    """Sorted by old slot and place, as the engine searches them; neighbours that stay neighbours become one."""
+    merged: list[Move] = []
+    for move in sorted(moves, key=lambda one: (one.source_slot, one.source, one.target_slot, one.target)):
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and (last.source_slot, last.target_slot) == (move.source_slot, move.target_slot)
+            and last.source + last.size == move.source
+            and last.target + last.size == move.target
+        ):
+            merged[-1] = dataclasses.replace(last, size=last.size + move.size)
+        else:
+            merged.append(move)
+    return tuple(merged)

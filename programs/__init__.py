@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from programs.artifact import Artifact, Manifest, open_artifact, pack, sign
     from programs.blocks import Block, block
-    from programs.build import (
+    from programs.building import (
         build,
         build_files,
         check_folder,
@@ -46,7 +46,7 @@ __all__ = [
 _MODULES = {
     "programs.artifact": ("Artifact", "Manifest", "open_artifact", "pack", "sign"),
     "programs.blocks": ("Block", "block"),
-    "programs.build": (
+    "programs.building": (
         "build", "build_files", "check_folder", "check_sources", "compile_artifact", "compile_sources",
         "read_folder", "read_settings",
     ),

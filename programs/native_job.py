@@ -41,7 +41,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _compile(source: Path, out: Path, cache: Path | None) -> int:
-    from programs.build import compile_artifact
+    from programs.building import compile_artifact
     from programs.native_cache import default_cache_dir
 
     last = [0.0]

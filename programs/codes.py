@@ -104,4 +104,27 @@ MEANING: dict[str, str] = {
     "ST9001": "Nested too deeply",
 }
 
+# Code generation and blocks written in Python.
+NATIVE: dict[str, str] = {
+    "ST5001": "Type that a pin of a Python block cannot have",
+    "ST5002": "Pin declaration of a Python block that cannot be read",
+    "ST5003": "Python block that cannot be compiled",
+    "ST5004": "Variables that need too much memory",
+    "ST5005": "Fault of the compiler",
+}
+
+# Artifacts and the folders they are built from.
+ARTIFACTS: dict[str, str] = {
+    "AR1001": "Not an artifact",
+    "AR1002": "Artifact too large",
+    "AR1003": "Path in an artifact that is not allowed",
+    "AR1004": "Artifact altered",
+    "AR1005": "Artifact of an unknown format",
+    "AR1006": "Artifact without a trusted signature",
+    "AR2001": "Plant that cannot be read",
+    "AR2002": "Source pattern without a file",
+    "AR2003": "Source that cannot be read",
+    "AR2004": "Task setting for an unknown task",
+}
+
 CODES: dict[str, str] = {**LEXICAL, **SYNTAX, **TYPES, **MEANING, **NATIVE, **ARTIFACTS}

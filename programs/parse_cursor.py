@@ -32,6 +32,7 @@ from programs.tokens import (
 NESTING_MAX = 100  # blocks and brackets inside each other; four Python frames each stay under 1,000
 OPERATORS_MAX = 1_000  # operators and brackets in one expression; bounds the height of the tree
 ERRORS_MAX = 5_000  # errors in one source after which the rest is not looked at
+LOOK_AHEAD_MAX = 200  # tokens looked at to tell two forms apart
 GUESSES_MAX = 2_000  # words compared with the keywords; bounds the work on a text that is no program
 _CLOSING = frozenset(")]")
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from programs import ast
 from programs.parse_atoms import DIRECT_SIZES, Atoms
-from programs.parse_cursor import ParseError
+from programs.parse_cursor import LOOK_AHEAD_MAX, ParseError
 from programs.tokens import (
     DIRECT,
     NAME,
@@ -191,9 +191,9 @@ class Expressions(Atoms):
         """``(a := 1 …`` is a structure; in a statement of CODESYS only if it lists several members."""
         if self.in_initial or self.dialect not in ("codesys", "auto"):
             return True
-        depth, index = 0, self.i
-        while True:
-            key = self.keys[index]
+        depth = 0
+        for ahead in range(LOOK_AHEAD_MAX):
+            key = self.key(ahead)
             if key in ("(", "["):
                 depth += 1
             elif key in (")", "]"):
@@ -202,7 +202,7 @@ class Expressions(Atoms):
                 return True
             if depth == 0 or key in (";", "<end>"):
                 return False
-            index += 1
+        return True
 
     def structure_initial(self) -> ast.Expression:
         """``(a := 1, b := (c := 2))``."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from programs import ast
-from programs.parse_cursor import ParseError
+from programs.parse_cursor import LOOK_AHEAD_MAX, ParseError
 from programs.parse_statements import Statements
 from programs.tokens import DIRECT, END_KEY, ENDS, NAME, NUMBER, RESERVED, STRING, TIME, WSTRING
 
 _PLAIN = "LD ST S R S1 R1 CLK CU CD PV IN PT ADD SUB MUL DIV MOD GT GE EQ LE LT NE AND OR XOR ANDN ORN XORN NOT LDN STN"
 _JUMPS = "JMP JMPC JMPCN CAL CALC CALCN RET RETC RETCN"
 OPERATORS = frozenset(f"{_PLAIN} {_JUMPS} & &N".split())
-LINE_TOKENS_MAX = 64  # longer lines are no instructions; bounds the look ahead
 # Operators that are never the name of a function: with a bracket they open a nested list.
 _NO_CALL = frozenset(("AND", "OR", "XOR", "ANDN", "ORN", "XORN", "&", "&N"))
 _OPERAND_KINDS = frozenset((NAME, NUMBER, STRING, WSTRING, TIME, DIRECT))
@@ -46,7 +45,7 @@ class InstructionLists(Statements):
         return self.kind(offset + 1) in _OPERAND_KINDS and not self._semicolon_on_line(offset)
 
     def _semicolon_on_line(self, ahead: int) -> bool:
-        for distance in range(ahead + 1, ahead + LINE_TOKENS_MAX):
+        for distance in range(ahead + 1, ahead + LOOK_AHEAD_MAX):
             if self.on_new_line(distance) or self.key(distance) == END_KEY:
                 return False
             if self.key(distance) == ";":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from programs import ast
 from programs.diagnostics import closest
 from programs.parse_assignments import WORD_ASSIGNMENTS, Assignments
-from programs.parse_cursor import ParseError, RepairedError
+from programs.parse_cursor import LOOK_AHEAD_MAX, ParseError, RepairedError
 from programs.tokens import (
     BLOCK_ENDS,
     ENDS,
@@ -219,7 +219,7 @@ class Statements(Assignments):
                 return False
         elif keys[index] not in ("-", "+", "("):
             return False
-        while True:
+        for index in range(self.i, min(self.i + LOOK_AHEAD_MAX, len(keys))):
             key, kind = keys[index], kinds[index]
             if key in (":", ",", ".."):
                 return not (key == ":" and keys[index + 1] == "=")
@@ -229,7 +229,7 @@ class Statements(Assignments):
                 return False
             if key == "(" and kinds[index - 1] == NAME and index > self.i:
                 return False
-            index += 1
+        return False
 
     # ------------------------------------------------------------ loops
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from programs import ast
-from programs.parse_cursor import ParseError
+from programs.parse_cursor import LOOK_AHEAD_MAX, ParseError
 from programs.parse_expressions import Expressions, dotted
 from programs.tokens import INTEGER_TYPES, NAME
 
@@ -123,20 +123,18 @@ class Types(Expressions):
 
     def _is_range(self) -> bool:
         """``..`` stands before the bracket that is open here is closed."""
-        depth, index, keys = 0, self.i, self.keys
-        while True:
-            key = keys[index]
+        depth = 0
+        for ahead in range(LOOK_AHEAD_MAX):
+            key = self.key(ahead)
             if key == "(":
                 depth += 1
             elif key == ")":
                 depth -= 1
-                if depth == 0:
-                    return False
-            elif key == ".." and depth == 1:
+            if key == ".." and depth == 1:
                 return True
-            elif key in (";", ":=", "<end>", ","):
+            if depth == 0 or key in (";", ":=", "<end>", ","):
                 return False
-            index += 1
+        return False
 
     def _enum_type(self, base: ast.NamedType | None) -> ast.EnumType:
         opened = self.expect("(")

@@ -213,7 +213,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A drawing in a box of 300 × 74 units; the bars stand on y = 54."""
+    """A drawing in a box of 200 × 74 units; the bars stand on y = 54."""
 
     caption: str
     summary: str
@@ -336,6 +336,7 @@ class RuntimeHead:
     digest_full: str
     drift: str
     drift_href: str
+    deployed: bool  # from here, at least once
     version: str
     address: str
     scan: Cell

@@ -5,11 +5,15 @@ from __future__ import annotations
 from starlette.routing import BaseRoute, Mount
 
 from supervisor.guard import access
+from supervisor.pages.admin_pages import AdminPages
+from supervisor.pages.deployment_pages import DeploymentModel, DeploymentPages
 from supervisor.pages.errors import error_page
 from supervisor.pages.live_views import LivePages
 from supervisor.pages.plant_pages import PlantModel, PlantPages
+from supervisor.pages.program_pages import ProgramPages
 from supervisor.pages.session_pages import SessionPages
 from supervisor.pages.static_files import HashedFiles
+from supervisor.pages.trend_pages import TrendPages
 from supervisor.services import Services
 
 # Everything comes from this address and nothing is inline, so a text that slipped through could still not run.
@@ -30,11 +34,15 @@ SECURITY_HEADERS = {
 
 def routes(services: Services) -> list[BaseRoute]:
     """All pages, their stream and their static files."""
-    model = PlantModel(services)
+    model, work = PlantModel(services), DeploymentModel(services)
     return [
         *SessionPages(services).routes(),
         *PlantPages(services, model).routes(),
-        *LivePages(services, model).routes(),
+        *TrendPages(services).routes(),
+        *ProgramPages(services).routes(),
+        *DeploymentPages(services, work).routes(),
+        *AdminPages(services).routes(),
+        *LivePages(services, model, work).routes(),
         Mount("/static", access(None)(HashedFiles()), name="static"),
     ]
 

@@ -22,6 +22,7 @@ async def error_page(
     problem: Problem | Sequence[Problem] | None = None,
 ) -> Response:
     """The error as a page in the shell, as JSON when that is what the client accepts (RFC 9457)."""
+    text = "" if problem is not None else text
     problems = () if problem is None else (problem,) if isinstance(problem, Problem) else tuple(problem)
     if frame.wants(request) == "json":
         body = {"title": title, "status": status, "detail": text, "problems": problems}

@@ -11,9 +11,9 @@ from supervisor.model import Runtime, RuntimeDetail, Trace
 from supervisor.pages.views import FINE, count, duration, moment, problem_view, short
 from web import contexts as c
 
-BOX_WIDTH = 300.0
+BOX_WIDTH = 200.0
 BASE_Y = 54.0
-BARS_MAX = 60
+BARS_MAX = 48
 _SUB_BUCKETS = 1 << HISTOGRAM_BITS
 
 
@@ -66,7 +66,7 @@ def _bar(x: float, width: float, number: int, top: float, lower_ns: float, deadl
 
 
 def _ticks(edges: list[int], width: float) -> tuple[tuple[float, str], ...]:
-    places = sorted({round(len(edges) * part) for part in (0.08, 0.36, 0.64, 0.92)})
+    places = sorted({round(len(edges) * part) for part in (0.12, 0.5, 0.88)})
     return tuple((round(i * width + width / 2, 1), duration(edges[i])) for i in places if 0 <= i < len(edges))
 
 
@@ -178,7 +178,7 @@ def clock_offset(offset_ns: int) -> str:
 
 
 def runtime_head(
-    detail: RuntimeDetail, *, mark: c.Mark, drift: tuple[str, str], words: tuple[str, str]
+    detail: RuntimeDetail, *, mark: c.Mark, drift: tuple[str, str], deployed: bool, words: tuple[str, str]
 ) -> c.RuntimeHead:
     runtime: Runtime = detail.runtime
     known = "g" if runtime.link == "up" else "s"
@@ -197,6 +197,7 @@ def runtime_head(
         digest_full=runtime.digest,
         drift=drift[0],
         drift_href=drift[1],
+        deployed=deployed,
         version=runtime.version,
         address=runtime.address,
         scan=c.Cell("scan", count(runtime.scan), known),

@@ -20,7 +20,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from supervisor.model import Update
+from supervisor.model import TagValue, Update
 from supervisor.pages.views import quality_of, tag_cell, tag_reason
 from supervisor.services import Services, StreamEnded, Subscription
 from web import contexts as c
@@ -50,6 +50,7 @@ class View:
     tags: dict[str, tuple[str, ...]]
     concerns: Callable[[Update], bool]
     fleet: bool = True
+    by_node: bool = False  # live cells of tags are named "node:path": tags of several runtimes on one page
 
 
 def frame(data: bytes | str, event: str = "") -> bytes:
@@ -133,7 +134,7 @@ async def frames(view: View, subscription: Subscription, wall_ms: Callable[[], i
         yield _tick("tick", wall_ms(), cells, moments)
         while True:
             update = await subscription.next(interval_ms=INTERVAL_MS, beat_ms=BEAT_MS)
-            changed = [_value(value) for value in update.values]
+            changed = [_value(value, view.by_node) for value in update.values]
             html, moments = [], []
             if update.resync or view.concerns(update):
                 html, cells, moments = sent.difference(await view.make(), time.monotonic())
@@ -147,9 +148,10 @@ async def frames(view: View, subscription: Subscription, wall_ms: Callable[[], i
         subscription.close()
 
 
-def _value(value: Any) -> tuple[str, str, str, int, str]:
+def _value(value: TagValue, by_node: bool) -> tuple[str, str, str, int, str]:
     cell = tag_cell(value)
-    return cell.key, cell.text, quality_of(value), value.time_ns // 1_000_000, tag_reason(value)
+    key = f"{value.node_id}:{value.path}" if by_node else cell.key
+    return key, cell.text, quality_of(value), value.time_ns // 1_000_000, tag_reason(value)
 
 
 def _tick(event: str, now_ms: int, cells: list[Any], moments: list[Any]) -> bytes:

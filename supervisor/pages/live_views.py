@@ -12,16 +12,19 @@ from supervisor.guard import access
 from supervisor.model import Actor, Page, Role, Update
 from supervisor.pages import shell as frame
 from supervisor.pages import views
+from supervisor.pages.deployment_pages import DeploymentModel
 from supervisor.pages.live import Part, Streams, View
 from supervisor.pages.plant_pages import EVENTS_PER_PAGE, PlantModel, tag_query
+from supervisor.pages.trend_pages import asked
 from supervisor.problems import not_found
 from supervisor.services import Services
 
 
 class LivePages:
-    def __init__(self, services: Services, model: PlantModel) -> None:
+    def __init__(self, services: Services, model: PlantModel, work: DeploymentModel) -> None:
         self._services = services
         self._model = model
+        self._work = work
         self.streams = Streams()
 
     def routes(self) -> list[Route]:
@@ -34,6 +37,9 @@ class LivePages:
             "tag": self._tag,
             "forces": self._forces,
             "events": self._events,
+            "trend": self._trend,
+            "deployment": self._deployment,
+            "deployments": self._deployments,
             "plain": self._plain,
         }
         name = request.query_params.get("view", "")
@@ -124,6 +130,43 @@ class LivePages:
             )
 
         return View(make, {}, lambda update: bool(update.events or update.runtimes))
+
+    async def _trend(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+        known = {runtime.node_id for runtime in await self._services.fleet.runtimes(actor)}
+        tags: dict[str, tuple[str, ...]] = {}
+        for key in asked(request.query_params, 0).keys:
+            if key.node_id in known:
+                tags[key.node_id] = (*tags.get(key.node_id, ()), key.path)
+
+        async def make() -> tuple[Part, ...]:
+            return (await self._tree(actor, "", "trend", ""),)
+
+        return View(make, tags, lambda update: bool(update.runtimes), by_node=True)
+
+    async def _deployment(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+        number, csrf = request.query_params.get("id", ""), request.state.csrf
+        if not number.isdecimal():
+            raise not_found("deployment", number)
+
+        async def make() -> tuple[Part, ...]:
+            board = await self._work.board(actor, int(number), csrf)
+            return Part("board", board), await self._tree(actor, "", "deployments", "")
+
+        await make()
+        return View(make, {}, lambda update: bool(update.deployments or update.runtimes))
+
+    async def _deployments(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+
+        async def make() -> tuple[Part, ...]:
+            return (
+                Part("deployment-list", await self._work.list(actor)),
+                await self._tree(actor, "", "deployments", ""),
+            )
+
+        return View(make, {}, lambda update: bool(update.deployments or update.runtimes))
 
     async def _plain(self, request: Request) -> View:
         """A page without live parts of its own keeps the plant tree and the beat."""

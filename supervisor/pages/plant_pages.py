@@ -49,13 +49,18 @@ class PlantModel:
         runtime = detail.runtime
         found = await self._services.deployments.list(actor, node_id=runtime.node_id, page=Page(limit=5))
         mark = views.level(runtime)
-        drift = views.drift_of(runtime, views.desired(found))
+        wanted = views.desired(found)
+        drift = views.drift_of(runtime, wanted)
         words = (
             views.STATE_WORDS.get(runtime.state, runtime.state),
             views.LINK_WORDS.get(runtime.link, runtime.link),
         )
         return figures.runtime_head(
-            detail, mark=mark if mark.level or not drift[0] else c.Mark(4, "low"), drift=drift, words=words
+            detail,
+            mark=mark if mark.level or not drift[0] else c.Mark(4, "low"),
+            drift=drift,
+            deployed=runtime.node_id in wanted,
+            words=words,
         )
 
     def tasks(self, detail: RuntimeDetail) -> c.TaskList:

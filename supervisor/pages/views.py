@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlencode
@@ -110,6 +111,11 @@ def drift_of(runtime: Runtime, wanted: dict[str, tuple[str, int]]) -> tuple[str,
 def fleet_row(runtime: Runtime, wanted: dict[str, tuple[str, int]]) -> c.FleetRow:
     key = quote(runtime.node_id, safe="")
     known = "g" if runtime.link == "up" else "s"
+    never = runtime.link == "never"
+
+    def cell(name: str, text: str, mark: str = known) -> c.Cell:
+        return c.Cell(f"{name}:{key}", "–" if never else text, "b" if never else mark)
+
     return c.FleetRow(
         key=key,
         name=runtime.name,
@@ -124,11 +130,11 @@ def fleet_row(runtime: Runtime, wanted: dict[str, tuple[str, int]]) -> c.FleetRo
         application=runtime.application,
         digest=short(runtime.digest),
         drift=drift_of(runtime, wanted)[0],
-        devices=c.Cell(f"devices:{key}", str(runtime.devices_online), known),
+        devices=cell("devices", str(runtime.devices_online)),
         devices_total=runtime.devices,
-        scan=c.Cell(f"scan:{key}", count(runtime.scan), known),
-        forces=c.Cell(f"forces:{key}", str(runtime.forces), "f" if runtime.forces else known),
-        buffered=c.Cell(f"buffered:{key}", count(runtime.buffered), known),
+        scan=cell("scan", count(runtime.scan)),
+        forces=cell("forces", str(runtime.forces), "f" if runtime.forces else known),
+        buffered=cell("buffered", count(runtime.buffered)),
         tags=runtime.tags,
         version=runtime.version,
     )
@@ -193,8 +199,20 @@ def quality_of(value: TagValue) -> str:
 def tag_cell(value: TagValue) -> c.Cell:
     """A bad value is not shown at all; a stale one is, and looks it."""
     mark = quality_of(value)
-    text = "–" if mark == "b" or (value.value is None and not value.text) else value.text
+    text = "–" if mark == "b" or (value.value is None and not value.text) else shown_text(value)
     return c.Cell(f"t:{value.path}", text, mark)
+
+
+def shown_text(value: TagValue) -> str:
+    """A REAL with decimals that fit its range, so that the last ones do not flicker; the exact text otherwise."""
+    if value.type not in ("REAL", "LREAL") or not isinstance(value.value, int | float):
+        return value.text
+    number = float(value.value)
+    if not math.isfinite(number) or (number and not 1e-4 <= abs(number) < 1e9):
+        return value.text
+    span = value.high - value.low if value.low is not None and value.high is not None else abs(number)
+    decimals = min(max(3 - math.floor(math.log10(span)), 1), 5) if span > 0 else 2
+    return f"{number:.{decimals}f}"
 
 
 def tag_reason(value: TagValue) -> str:

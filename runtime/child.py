@@ -61,6 +61,11 @@ class Child:
             remedy="its log above says why; `tickwork doctor` looks at the machine",
         )  # fmt: skip
 
+    async def wait(self) -> int:
+        """Its return code once it has ended. Whoever waits may be cancelled; the process is not."""
+        await asyncio.wait((self.exited,))
+        return self.exited.result()
+
     async def request(self, op: str, *, timeout_s: float = control.TIMEOUT_S, **arguments: object) -> Message:
         return await self.peer.request(op, timeout_s=timeout_s, **arguments)
 
@@ -137,7 +142,7 @@ async def run_job(name: str, arguments: Sequence[str], *, listener: Listener, ni
     """A child that does one job and ends by itself; returns its return code. Cancelling kills it."""
     child = await spawn(name, arguments, listener=listener, nice=nice)
     try:
-        return await child.exited
+        return await child.wait()
     finally:
         if child.alive:
             child.kill()

@@ -7,6 +7,7 @@ write them (IEC literals); outcomes carry what was read back.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import scan
 from runtime.gate_lane import GateLane, Outcome
@@ -86,7 +87,7 @@ class Commander:
                 break
         return outcome
 
-    async def write_values(self, values: Mapping[Symbol, object], user: str) -> str:
+    async def write_values(self, values: Mapping[Symbol, Any], user: str) -> str:
         """For servers that already have typed values: "" when effective, else the reason."""
         texts = {symbol.path: scan.format_value(symbol, value) for symbol, value in values.items()}
         command = Command("", "write", texts, user)
@@ -98,10 +99,10 @@ class Commander:
         self._audit(command, "opcua", outcome, texts, old)
         return outcome.reason
 
-    def _parsed(self, texts: Mapping[str, str]) -> dict[Symbol, object]:
+    def _parsed(self, texts: Mapping[str, str]) -> dict[Symbol, scan.Value]:
         """Symbols and values of paths and literals; all problems at once."""
         self._view.refresh()
-        found: dict[Symbol, object] = {}
+        found: dict[Symbol, scan.Value] = {}
         problems: list[Problem] = []
         for path, text in texts.items():
             try:

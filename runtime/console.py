@@ -22,8 +22,17 @@ from scan.problem import Problem, TickworkError
 OK, PROBLEMS, USAGE, UNREACHABLE, REFUSED, INTERNAL = 0, 1, 2, 3, 4, 70
 _UNREACHABLE_CODES = {"CL3001", "CL3002", "CL3007", "CL1003", "LK3003"}
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_WIDTH_PIPED = 200  # tables that go into a file or a pipe are not cut to a terminal's width
+
+
+def _console(*, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _WIDTH_PIPED
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+
+
+out = _console()
+err = _console(stderr=True)
 
 
 class _Form:

@@ -13,7 +13,7 @@ import pathlib
 import signal
 import sys
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -227,9 +227,9 @@ class Gate:
         return {"deploy": msgspec.to_builtins(final)}
 
 
-def _plain_force(force: Any) -> Message:
-    names = ("path", "value", "owner", "reason", "since_ns", "expires_ns")
-    return {name: getattr(force, name) for name in names if hasattr(force, name)}
+def _plain_force(force: scan.Force) -> Message:
+    names = ("path", "value", "actual", "owner", "reason", "remaining_ns")
+    return {name: getattr(force, name) for name in names}
 
 
 def _command(op: str, arguments: Message, user: str) -> Command:

@@ -31,7 +31,7 @@ from runtime.state import StateDirectory, write_atomically
 from runtime.uplink import State, Uplink
 from runtime.uplink_buffer import Buffer
 from runtime.uplink_client import LinkClient
-from runtime.uplink_identity import Enrolment, Identity, check_url
+from runtime.uplink_identity import Enrolment, Identity, check_signature, check_url
 from runtime.uplink_report import Changes, Reporter, describe, reported_symbols
 from scan.problem import Problem, TickworkError, fail
 
@@ -57,6 +57,7 @@ class GateLink:
         status: Callable[[], Status],
         deploy: Deployer,
     ) -> None:
+        self._supervisor_key = enrolment.supervisor_key
         self._section = job.supervisor or SupervisorSection(enrolment.url)
         self._state = StateDirectory(job.state)
         self._view = view
@@ -201,6 +202,7 @@ class GateLink:
                 raise fail(
                     "LK4010", "the artifact arrived damaged", expected=order.digest, remedy="deploy again"
                 )
+            check_signature(self._supervisor_key, order)
             await asyncio.to_thread(write_atomically, path, order.artifact)
             await self._deploy(
                 str(path), order.id, order.user, order.cold

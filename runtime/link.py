@@ -24,13 +24,42 @@ import msgspec
 from scan.problem import Place, Problem, TickworkError, fail
 
 __all__ = [
-    "LINK_VERSION", "Batch", "Challenge", "Command", "CommandResult", "Committed", "Deploy", "DeployState", "Describe",
-    "DeviceStatus", "Down", "EnrolReply", "EnrolRequest", "Event", "Fetch", "Fetched", "Hello", "Journal", "Place",
-    "Problem", "Refused", "Status", "Tag", "TaskStatus", "TickworkError", "Up", "Welcome", "decode_down", "decode_up",
-    "encode", "fail",
-]  # fmt: skip
+    "ARTIFACT_SIGNED",
+    "LINK_VERSION",
+    "Batch",
+    "Challenge",
+    "Command",
+    "CommandResult",
+    "Committed",
+    "Deploy",
+    "DeployState",
+    "Describe",
+    "DeviceStatus",
+    "Down",
+    "EnrolReply",
+    "EnrolRequest",
+    "Event",
+    "Fetch",
+    "Fetched",
+    "Hello",
+    "Journal",
+    "Place",
+    "Problem",
+    "Refused",
+    "Status",
+    "Tag",
+    "TaskStatus",
+    "TickworkError",
+    "Up",
+    "Welcome",
+    "decode_down",
+    "decode_up",
+    "encode",
+    "fail",
+]
 
 LINK_VERSION = 1
+ARTIFACT_SIGNED = b"tickwork-artifact-1"  # before the hex digest in what the supervisor signs
 FRAME_SIZE_MAX = 16 * 1024 * 1024  # an artifact in one frame is the largest thing that crosses
 
 
@@ -239,6 +268,7 @@ class Deploy(_Message, frozen=True):
     user: str
     cold: bool = False  # restart with initial values instead of carrying state over
     expires_ns: int = 0
+    signature: bytes = b""  # Ed25519 by the supervisor's key over ARTIFACT_SIGNED + digest
 
 
 class Fetch(_Message, frozen=True):

@@ -67,7 +67,7 @@ class Node:
         self.builder = Builder(state, plant)
         self.retain = RetainStore(state.retain)
         self.scan = ScanHost(self._segments, state.cache, plant.scan, self.retain, self._scan_says)
-        self.field = self._satellite("field", {"do": "stop"}, self._set_up_field)
+        self.field = self._satellite("field", {"id": 0, "op": "stop"}, self._set_up_field)
         self.gate = self._satellite("gate", {"event": "stop"}, self._set_up_gate)
         self._gate_job: GateJob | None = None
         self.deployer = Deployer(self)
@@ -111,13 +111,18 @@ class Node:
         before, self.program = self.program, program
         if before is None or before.plant.device_tables != program.plant.device_tables:
             self._devices = ()
-            if program.plant.devices:
-                await self.field.restart()
-            else:
-                await self.field.stop()
+            await self._follow_with_field(program)
         if self._gate_job is not None and self._gate_job != self._job_of_gate():
             await self.gate.restart()
         self.publish()
+
+    async def _follow_with_field(self, program: Program) -> None:
+        if not program.plant.devices:
+            await self.field.stop()
+        elif self.field.child is not None and self.field.state == "running":
+            await self._configure_field(self.field.child)  # devices that stay as they are stay connected
+        else:
+            self.field.start()
 
     def _kept_values(self, program: Program) -> Restored:
         restored = self.scan.restored(program)
@@ -171,19 +176,29 @@ class Node:
             self.state = _SCAN_STATES.get(state, state)
             self.publish()
         elif event == "fault":
-            self._faulted(fields)
+            state = str(fields.get("state", "fault")).lower()
+            self.state = _SCAN_STATES.get(state, state)
+            self._faulted(dict(fields.get("fault", {})))
+            self.publish()
         elif event == "exit":
             self._recover(self._restart_scan(int(fields.get("code", 0))))
         elif event == "overrun":
-            self.note("overrun", str(fields.get("task", "")), "a scan took longer than its period",
-                      severity="warning", fields=_texts(fields))  # fmt: skip
+            count = fields.get("alarms", 1)
+            self.note("overrun", "scan", f"{count} scans took longer than their period", severity="warning")
+        elif event == "failed":
+            for problem in control.problems_of(fields.get("problems", ())):
+                log.error("the scan process cannot work", problem=problem.render())
 
-    def _faulted(self, fields: Message) -> None:
-        self.state = "fault"
-        place = f"{fields.get('pou', '')} ({fields.get('file', '')}:{fields.get('line', 0)})"
-        self.note("fault", str(fields.get("task", "")), f"{fields.get('code', '')} in {place}", severity="error",
-                  fields=_texts(fields))  # fmt: skip
-        if self.program is not None and self.program.plant.scan.on_fault == "restart":
+    def _faulted(self, fault: Message) -> None:
+        """A fault of the program on trial leaves the node running: the deployment tells of that one."""
+        place = f"{fault.get('pou', '')} ({fault.get('file', '')}:{fault.get('line', 0)})"
+        text = f"{fault.get('code', '')} in {place}"
+        self.note("fault", str(fault.get("task", "")), text, severity="error", fields=_texts(fault))
+        if (
+            self.state == "fault"
+            and self.program is not None
+            and self.program.plant.scan.on_fault == "restart"
+        ):
             self._recover(self._restart_program())
 
     def _recover(self, work: object) -> None:
@@ -230,9 +245,13 @@ class Node:
         )  # fmt: skip
 
     async def _set_up_field(self, child: Child) -> None:
+        await child.ready()
+        await self._configure_field(child)
+
+    async def _configure_field(self, child: Child) -> None:
         assert self.program is not None
-        tables = list(self.program.plant.device_tables)
-        child.peer.send({"segments": str(self._segments), "devices": tables, "file": "plant.toml"})
+        plant = self.program.plant
+        await child.request("configure", segments=str(self._segments), devices=list(plant.device_tables))
 
     async def _set_up_gate(self, child: Child) -> None:
         self._gate_job = self._job_of_gate()

@@ -11,8 +11,8 @@ import msgspec
 from runtime.plant import Plant
 from runtime.retain import Restored
 from runtime.state import write_atomically
-from scan.abi import Application, TaskSpec, decode_application, encode_application
-from scan.problem import Place, Problem, TickworkError, fail
+from scan.abi import Application, decode_application, encode_application
+from scan.problem import Place, fail
 
 Message = dict[str, Any]
 
@@ -60,11 +60,9 @@ class Program:
         return max(int(self.plant.scan.trial_s * 1e9 / min(periods, default=10_000_000)), 1)
 
     def prepare(self, target: pathlib.Path, restored: Restored) -> None:
-        """Writes what the scan process loads: the application with the plant file's tasks and the kept values."""
+        """Writes what the scan process loads: the application with the kept values in its initial block."""
         application = msgspec.structs.replace(
-            self.application,
-            tasks=overridden(self.application.tasks, self.plant),
-            image=with_values(self.application.image, restored),
+            self.application, image=with_values(self.application.image, restored)
         )
         write_atomically(target, encode_application(application), durable=False)
 
@@ -88,30 +86,3 @@ def read_application(path: pathlib.Path) -> Application:
             "PL3001", "the compiled program cannot be read", place=Place(str(path)), found=str(error),
             remedy="delete the folder `cache` in the state directory; it is made anew",
         ) from error  # fmt: skip
-
-
-def overridden(tasks: tuple[TaskSpec, ...], plant: Plant) -> tuple[TaskSpec, ...]:
-    """Tasks with the plant file's periods and priorities. Raises PL1013 for one that the program does not have."""
-    changes = {task.name.upper(): task for task in plant.tasks}
-    unknown = [change for key, change in changes.items() if key not in {task.name.upper() for task in tasks}]
-    if unknown:
-        names = ", ".join(task.name for task in tasks)
-        raise TickworkError(
-            *(
-                Problem("PL1013", f"the program has no task {one.name}", expected=names, found=one.name,
-                        remedy="correct the name in [[task]] of the plant file")
-                for one in unknown
-            )
-        )  # fmt: skip
-    return tuple(_overridden(task, plant) for task in tasks)
-
-
-def _overridden(task: TaskSpec, plant: Plant) -> TaskSpec:
-    for change in plant.tasks:
-        if change.name.upper() == task.name.upper():
-            return msgspec.structs.replace(
-                task,
-                period_ns=change.period_ns if change.period_ns is not None else task.period_ns,
-                priority=change.priority if change.priority is not None else task.priority,
-            )
-    return task

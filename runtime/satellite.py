@@ -113,7 +113,7 @@ class Satellite:
         else:
             self._say("running", "")
             self._up.set()
-            code = await child.exited
+            code = await child.wait()
             self._say("restarting", f"it ended with code {code}")
         finally:
             self._up.clear()

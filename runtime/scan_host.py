@@ -16,7 +16,7 @@ from runtime.plant import ScanSection
 from runtime.program import Program
 from runtime.restart import RestartPolicy
 from runtime.retain import Restored, RetainStore
-from scan.problem import TickworkError
+from scan.problem import Place, TickworkError, fail
 
 log = structlog.get_logger("tickwork.node")
 
@@ -48,6 +48,7 @@ class ScanHost:
         self._policy = RestartPolicy(section.restarts_max, section.restart_window_s)
         self._view: scan.NodeView | None = None
         self._ending = False
+        self._trial: asyncio.Future[str] | None = None
 
     @property
     def pid(self) -> int:
@@ -62,12 +63,12 @@ class ScanHost:
         arguments = ["-m", "scan.process", "--dir", str(self._segments), "--cache", str(self._cache)]
         if not self._section.realtime:
             arguments.append("--no-realtime")
-        self.child = child = await spawn("scan", arguments, listener=self._report)
+        self.child = child = await spawn("scan", arguments, listener=self._listen)
         await child.ready()
         asyncio.create_task(self._watch(child), name="watches the scan process")  # noqa: RUF006 - ends with it
 
     async def _watch(self, child: Child) -> None:
-        code = await child.exited
+        code = await child.wait()
         if not self._ending:
             self._report("exit", {"code": code})
 
@@ -88,15 +89,43 @@ class ScanHost:
         self.program = program
 
     async def swap(self, program: Program) -> Message:
-        """Online change: state carries over by path and type; returns after the trial. Raises when it was refused."""
+        """Online change: state carries over by path and type; returns after the trial.
+
+        Raises what the scan process refused, or PL3005 when the trial failed and the old program runs again.
+        """
         path = self._prepared(program)
         await asyncio.to_thread(program.prepare, path, Restored())
-        answer = await self._request(
-            "swap", application=str(path), safe=program.safe_values(), tasks=program.task_options(),
-            trial_scans=program.trial_scans(), timeout_s=program.plant.scan.trial_s + SWAP_MARGIN_S,
-        )  # fmt: skip
+        self._trial = trial = asyncio.get_running_loop().create_future()
+        try:
+            answer = await self._request(
+                "swap", application=str(path), safe=program.safe_values(), tasks=program.task_options(),
+                trial_scans=program.trial_scans(), timeout_s=SWAP_MARGIN_S,
+            )  # fmt: skip
+            result = await asyncio.wait_for(trial, program.plant.scan.trial_s * 10 + SWAP_MARGIN_S)
+        except TimeoutError:
+            result = "undecided"
+        finally:
+            self._trial = None
+        if result != "running":
+            raise self._failed_trial(result)
         self.program = program
         return answer
+
+    def _failed_trial(self, result: str) -> TickworkError:
+        view = self.view()
+        fault = view.fault if view is not None else None
+        found = f"{fault.code} in {fault.pou} ({fault.file}:{fault.line})" if fault else result
+        place = Place(fault.file, fault.line) if fault else Place()
+        return fail(
+            "PL3005", "the new program failed its trial; the old one runs again", place=place,
+            expected="no fault during the trial", found=found,
+            remedy=f"`tickwork explain {fault.code}` tells more" if fault else "see the journal of the node",
+        )  # fmt: skip
+
+    def _listen(self, event: str, fields: Message) -> None:
+        if event == "swap" and self._trial is not None and not self._trial.done():
+            self._trial.set_result(str(fields.get("state", "")))
+        self._report(event, fields)
 
     async def run(self, mode: str) -> None:
         """``mode``: "cold" or "warm" (keeps retained values of the block)."""

@@ -101,7 +101,7 @@ def test_problems_when_several_keys_are_wrong_then_all_come_with_their_lines() -
     ],
 )
 def test_problem_when_one_thing_is_wrong_then_its_code_tells(text: str, code: str) -> None:
-    assert [one.code for one in problems(text)][0] == code
+    assert problems(text)[0].code == code
 
 
 def test_problem_when_two_devices_fill_one_input_then_both_are_named() -> None:

@@ -200,6 +200,7 @@ class Lexer:
             )
             self._string_left_open(start, end)
             return end
+        self.tokens.damaged.add(len(self.tokens.keys))
         end = start + 1
         while end < len(text) and text[end] == character:
             end += 1

@@ -139,6 +139,16 @@ class Cursor:
         if self.kinds[i] == NAME and self.keys[i] not in RESERVED:
             self.i = i + 1
             return ast.Name(self.starts[i], self.ends[i], self.texts[i])
+        if self.kinds[i] == NAME and self.key(1) in (":", ",", ":=", "AT"):
+            self.report(
+                "ST2008",
+                f"{self.keys[i]} is a keyword and cannot be {what}",
+                expected="a name",
+                found=self.found(),
+                remedy="choose another name",
+            )
+            self.i = i + 1
+            return ast.Name(self.starts[i], self.ends[i], self.texts[i])
         if self.kinds[i] == NAME and not self.on_new_line():
             self.fail(
                 "ST2008",
@@ -202,6 +212,8 @@ class Cursor:
         remedy: str = "",
         notes: tuple[str, ...] = (),
     ) -> None:
+        if at is None and self.i in self.tokens.damaged:
+            return  # a consequence of what the lexer has reported
         self.diagnostics.report(
             code, at or self.span(), message, expected=expected, found=found, remedy=remedy, notes=notes
         )

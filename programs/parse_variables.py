@@ -94,7 +94,7 @@ class Variables(Types):
     def variables(self, end: str, section: str = "") -> list[ast.Variable]:
         """Declarations up to ``end``."""
         found: list[ast.Variable] = []
-        while self.keys[self.i] != end and not self.at_block_end():
+        while self.keys[self.i] != end and (self.key(1) in (":", ",") or not self.at_block_end()):
             start, depth = self.i, self.depth
             try:
                 if self.accept(";"):

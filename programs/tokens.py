@@ -43,6 +43,7 @@ class Tokens:
     ends: list[int] = field(default_factory=list)
     comments: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     pragmas: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    damaged: set[int] = field(default_factory=set)  # tokens behind something unreadable, which is reported
 
 
 VARIABLE_SECTIONS = frozenset((

@@ -32,6 +32,7 @@ from scan.problem import fail
 COMPILER_VERSION = 1
 
 
+@functools.cache
 def versions() -> str:
     return " ".join([
         f"compiler {COMPILER_VERSION}", f"numba {version('numba')}", f"llvmlite {version('llvmlite')}",

@@ -24,6 +24,9 @@ INSTANCE_HEADER_SIZE = 8
 # 2 GiB: offsets stay positive in 32 bits, and nothing sensible is near.
 BLOCK_SIZE_MAX = 2**31 - 1
 
+# Where variables of a call live unless something refers to them.
+STACK_STORAGES = (hir.Storage.LOCAL, hir.Storage.PARAMETER, hir.Storage.OUTPUT_PARAMETER)
+
 BACKGROUND_TASK = "background"
 
 
@@ -266,7 +269,7 @@ class BlockLayout:
         position = self._place_globals(position)
         self.shared = Region(HEADER_SIZE, position - HEADER_SIZE)
         self.instances: list[PlacedInstance] = []
-        self.size = self._place_instances(position)
+        self.size = self._place_addressed(self._place_instances(position))
         if self.size > BLOCK_SIZE_MAX:
             raise TooLargeError(self.size)
 
@@ -316,6 +319,23 @@ class BlockLayout:
             position = align(position, max(layout.alignment, REGION_ALIGNMENT))
             self.instances.append(PlacedInstance(instance, position, instance.task or BACKGROUND_TASK))
             position += layout.size
+        return align(position, REGION_ALIGNMENT)
+
+    def _place_addressed(self, position: int) -> int:
+        """Local variables that references lead to live here instead of on the stack: references are block offsets.
+
+        The area is nobody's state: it is written anew at each call, and each task works on its own copy of it.
+        """
+        for pou in self.program.pous.values():
+            for variable in [*pou.variables, *([pou.result] if pou.result else [])]:
+                if (
+                    variable.addressed
+                    and variable.storage in STACK_STORAGES
+                    and id(variable) not in self.offsets
+                ):
+                    position = align(position, max(self.types.alignment(variable.type), REGION_ALIGNMENT))
+                    self.offsets[id(variable)] = position
+                    position += self.types.size(variable.type)
         return align(position, REGION_ALIGNMENT)
 
     def region_of(self, area: str) -> Region:

@@ -69,7 +69,7 @@ def _inherit(origin: _Origin, variable: hir.Variable) -> _Origin:
         constant=origin.constant or variable.constant or variable.storage is hir.Storage.CONSTANT,
         access="none" if hidden else attributes.get("access", "r"),
         direction=variable.direction,
-        unit=attributes.get("unit", origin.unit),
+        unit=attributes.get("unit", ""),
         low=_number(attributes.get("low")),
         high=_number(attributes.get("high")),
         comment=variable.comment or attributes.get("comment", ""),

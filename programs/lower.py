@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 from programs import hir
 from programs.layout import BACKGROUND_TASK, BlockLayout, is_aggregate
-from programs.lower_calls import formal, signature, symbol_of, takes_this
+from programs.lower_calls import BODY, formal, signature, symbol_of, takes_this
 from programs.lower_effects import Effects, walk
 from programs.lower_ir import Module, llvm_type, quoted
 from programs.lower_places import Shared, Spot, context_offset
 from programs.lower_statements import Statements
-from scan.abi import Fault, Region, TaskSpec
+from scan.abi import HEADER_SIZE, Fault, Region, TaskSpec
 
 # Budget of nested recursive calls, in units of about a kilobyte of stack: a fifth of the smallest usual thread stack.
 CALL_DEPTH_MAX = 1000
@@ -26,6 +26,8 @@ _STACK_UNIT_BYTES = 1024
 # A callee with at most this many instructions is offered to its callers for inlining.
 INLINE_INSTRUCTIONS_MAX = 150
 BACKGROUND_PRIORITY = 65_535
+# Symbols that the binding module defines itself, besides the dispatch tables.
+_OWN = ('@"f.$tasks"', '@"k.limit"', '@"k.pous"')
 
 
 @dataclass(slots=True)
@@ -123,15 +125,19 @@ class Function(Statements):
     def _needs_copy(self, variable: hir.Variable) -> bool:
         """An aggregate input is read in place unless the body could see it change, or might read past a short text."""
         effects = self.shared.effects.pous[self.pou.key]
-        if effects.writes_outside or id(variable) in effects.assigned or id(variable) in effects.addressed:
+        if effects.writes_outside or variable.addressed or id(variable) in effects.assigned:
             return True
         return isinstance(variable.type, hir.String) and any(
             isinstance(node, hir.IndexPlace) for node in walk(self.pou.body)
         )
 
     def _room_for(self, variable: hir.Variable) -> Spot:
-        pointer = self.room(self.types.size(variable.type))
-        self.aligned.add(pointer)
+        offset = self.shared.layout.offsets.get(id(variable))
+        if offset is None:
+            pointer = self.room(self.types.size(variable.type))
+            self.aligned.add(pointer)
+        else:
+            pointer = self.at("%base", offset)
         spot = Spot(pointer)
         self.variables[id(variable)] = spot
         return spot
@@ -194,12 +200,23 @@ def lower_program(program: hir.Program, layout: BlockLayout) -> Lowered:
     """IR of the whole program."""
     effects = Effects(program)
     shared = Shared(program, layout, effects)
-    modules = [lower_pou(shared, pou) for pou in program.pous.values() if not pou.builtin and _has_code(pou)]
-    binding = Binding(shared)
+    used = _used(shared)
+    modules = [lower_pou(shared, pou) for key, pou in program.pous.items() if key in used]
+    binding = Binding(shared, used)
     text, tasks = binding.build(modules)
     helpers = set().union(*(module.helpers for module in modules), binding.module.helpers)
     blocks = set().union(*(module.blocks for module in modules), binding.module.blocks)
     return Lowered(modules, text, tasks, helpers, blocks)
+
+
+def _used(shared: Shared) -> set[str]:
+    """POUs that need code: what the program instances reach; all of a library, which has none."""
+    program = shared.program
+    start = {one.pou for one in program.instances} or set(program.pous)
+    for one in program.instances:
+        start |= shared.effects.of_nodes([one.inputs, one.outputs]).calls
+    reached = shared.effects.reachable(start)
+    return {key for key in reached if not program.pous[key].builtin and _has_code(program.pous[key])}
 
 
 def _has_code(pou: hir.Pou) -> bool:
@@ -209,8 +226,9 @@ def _has_code(pou: hir.Pou) -> bool:
 class Binding:
     """The module that ties the POUs to this program."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, used: set[str]) -> None:
         self.shared = shared
+        self.used = used
         self.program = shared.program
         self.numbers = shared.types.pou_indices
         self.module = Module("binding")
@@ -225,8 +243,10 @@ class Binding:
         for key, number in self.numbers.items():
             lines.append(_fault_function(key, number))
         lines.append(_fault_function("$tasks", -1))
+        lines.append(f"@{quoted('k.limit')} = constant i64 {self.shared.layout.size - HEADER_SIZE}")
+        lines.append(f"@{quoted('k.pous')} = constant i64 {len(self.numbers)}")
         defined = {symbol_of(key) for key in self.numbers} | tables
-        for symbol in [one for one in self.module.declarations if one in tables or one == '@"f.$tasks"']:
+        for symbol in [one for one in self.module.declarations if one in tables or one in _OWN]:
             del self.module.declarations[symbol]
         self._declare_methods(lines, defined)
         return self.module.text(self.module.functions + lines), tasks
@@ -260,10 +280,11 @@ class Binding:
         )
 
     def _implementation(self, key: str, method: str) -> str:
+        if method == BODY:
+            is_block = self.program.pous[key].kind == "function_block"
+            return symbol_of(key) if is_block and key in self.used else "@abstract"
         target = self.program.pous[key].methods.get(method)
-        if target is None or not _has_code(self.program.pous[target]):
-            return "@abstract"
-        return symbol_of(target)
+        return symbol_of(target) if target in self.used else "@abstract"
 
     def _fits(self, key: str, name: str) -> bool:
         while key:

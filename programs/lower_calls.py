@@ -11,6 +11,8 @@ from programs.lower_ir import LIKELY, llvm_type, quoted
 from programs.lower_places import Shared, Spot
 from scan.abi import Fault
 
+# The "method" that stands for the body of a block where it is called by the instance's own type.
+BODY = "$BODY"
 _BLOCKS = ("function_block", "class", "program")
 
 
@@ -152,13 +154,13 @@ class Calls(Intrinsics):
     def _receiver(self, call: hir.Call, target: str, form: Signature) -> tuple[str, str]:
         if call.interface is not None:
             pair = self.expression(call.interface)
-            this = self.dereference(self.op(f"extractvalue {{ i64, i64 }} {pair}, 0"), call.line)
+            this = self.follow(self.op(f"extractvalue {{ i64, i64 }} {pair}, 0"), 1, call.line)
             number = self.op(f"extractvalue {{ i64, i64 }} {pair}, 1")
-            return this, self._dispatch(call.method, number)
+            return this, self._dispatch(call.method, number, call.line)
         this = "%this" if call.receiver is None else self.place(call.receiver).pointer
         if call.virtual:
             number = self.op(f"load i64, ptr {this}, align 8")
-            return this, self._dispatch(call.method, number)
+            return this, self._dispatch(call.method, number, call.line)
         self.declare_callee(call.pou, form, target)
         return this, target
 
@@ -167,8 +169,10 @@ class Calls(Intrinsics):
         if key != self.pou.key:
             self.module.declare(target, form.declaration(target))
 
-    def _dispatch(self, method: str, number: str) -> str:
+    def _dispatch(self, method: str, number: str, line: int) -> str:
         """Native code of a method for the POU with this number: table lookup."""
+        inside = self.op(f"icmp ule i64 {number}, {self.program_constant('pous')}")
+        self.guard(inside, Fault.NULL_REFERENCE, line, number)
         table = "@" + quoted(f"d.{method}")
         self.module.declare(table, f"{table} = external constant [0 x ptr]")
         entry = self.at(table, self.op(f"mul i64 {number}, 8"))
@@ -210,11 +214,12 @@ class Calls(Intrinsics):
         if isinstance(variable.type, hir.OpenArray):
             return self._array_with_bounds(variable.type, place)
         spot = self.place(place)
-        if spot.bit < 0 and spot.part is None:
+        lent = isinstance(variable.type, hir.String) and variable.type != place.type
+        if spot.bit < 0 and spot.part is None and not lent:
             return [spot.pointer]
-        # A bit has no address: lend a byte for the time of the call.
-        pointer = self.room(8)
-        self.store(Spot(pointer), variable.type, self.load(spot, place.type), 0)
+        # A bit has no address and a string of another length no room: lend some for the time of the call.
+        pointer = self.room(self.types.size(variable.type))
+        self.move(Spot(pointer), variable.type, self.load(spot, place.type), place.type, 0)
         after.append((place, spot, pointer, variable.type))
         return [pointer]
 
@@ -254,7 +259,7 @@ class Calls(Intrinsics):
         after: list[tuple[hir.Place, Spot, str, hir.Type]] = []
         for variable, place in call.inouts:
             self._bind(self.at(this, slots[id(variable)]), self._inout(variable, place, after))
-        self._run_body(call.pou, this, call.line, [slots[id(variable)] for variable, _ in call.inouts])
+        self._run_body(call, this, [slots[id(variable)] for variable, _ in call.inouts])
         for place, spot, pointer, kind in after:
             self.move(spot, place.type, self.load(Spot(pointer), kind), kind, call.line)
         for variable, place in call.outputs:
@@ -271,7 +276,8 @@ class Calls(Intrinsics):
         for index, bound in enumerate(values[1:], start=1):
             self.do(f"store i64 {bound}, ptr {self.at(slot, 8 * index)}, align 8")
 
-    def _run_body(self, key: str, this: str, line: int, slots: list[int]) -> None:
+    def _run_body(self, call: hir.CallBlock, this: str, slots: list[int]) -> None:
+        key, line, virtual = call.pou, call.line, call.virtual
         builtin = self.shared.program.pous[key].builtin
         if builtin:
             symbol = "@" + quoted(f"b.{key}")
@@ -280,7 +286,10 @@ class Calls(Intrinsics):
             status = self.op(f"call i32 {symbol}(ptr {result}, ptr {reason}, ptr {this}, ptr %ctx)")
         else:
             form, target = signature(self.shared, key), symbol_of(key)
-            self.declare_callee(key, form, target)
+            if virtual:
+                target = self._dispatch(BODY, self.op(f"load i64, ptr {this}, align 8"), line)
+            else:
+                self.declare_callee(key, form, target)
             status = self.op(f"call i32 {target}(ptr %base, ptr %ctx, ptr {this})")
         # A stack address must not stay in the block, not even after a fault: snapshots are compared bit for bit.
         for offset in slots:

@@ -84,6 +84,8 @@ class Effects:
                 self._note_call(effects, node)
             case hir.CallBlock():
                 effects.calls.add(node.pou)
+                if node.virtual:
+                    effects.calls |= self.derived(node.pou)
                 self._write(effects, node.instance)
                 effects.writes_outside = True
                 for _, place in [*node.outputs, *node.inouts]:
@@ -139,6 +141,16 @@ class Effects:
 
     def implementations(self, method: str) -> set[str]:
         return {pou.methods[method] for pou in self.program.pous.values() if method in pou.methods}
+
+    def derived(self, base: str) -> set[str]:
+        """Keys of all POUs that extend ``base``, directly or not."""
+        found = {base}
+        grown = True
+        while grown:
+            more = {key for key, pou in self.program.pous.items() if pou.base in found} - found
+            found |= more
+            grown = bool(more)
+        return found - {base}
 
     def reachable(self, keys: set[str]) -> set[str]:
         found: set[str] = set()

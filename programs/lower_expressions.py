@@ -176,6 +176,8 @@ class Expressions(Places):
             case hir.Bound(array=array, dimension=dimension, upper=upper, type=kind):
                 low, high = self.variable(array).bounds[dimension - 1]
                 return self.resize(high if upper else low, "i64", llvm_type(kind), signed=True)
+            case hir.SizeOf(measured=measured, type=kind):
+                return self.constant_value(kind, self.types.size(measured))
             case hir.ToInterface(place=place):
                 return self._to_interface(place)
             case hir.Query():

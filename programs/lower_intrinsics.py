@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from programs import hir
-from programs.lower_convert import Conversions
+from programs.lower_convert import TIMES_OF_DAY, Conversions
 from programs.lower_ir import base_type, is_float, is_signed, llvm_type, scalar_llvm, width
 from programs.lower_places import context_offset
 from scan.abi import IecType
@@ -224,10 +224,14 @@ class Intrinsics(Conversions):
         return self.op(f"add i64 {values[0]}, {values[1]}")
 
     def _do_add_time(self, intrinsic: hir.Intrinsic, values: list[str]) -> str:
-        return self.op(f"add i64 {values[0]}, {values[1]}")
+        return self._time_of_day(intrinsic, self.op(f"add i64 {values[0]}, {values[1]}"))
 
     def _do_sub_time(self, intrinsic: hir.Intrinsic, values: list[str]) -> str:
-        return self.op(f"sub i64 {values[0]}, {values[1]}")
+        return self._time_of_day(intrinsic, self.op(f"sub i64 {values[0]}, {values[1]}"))
+
+    def _time_of_day(self, intrinsic: hir.Intrinsic, value: str) -> str:
+        """A time of day stays below 24 hours."""
+        return self.rest_of_day(value) if base_type(intrinsic.type) in TIMES_OF_DAY else value
 
     def _do_add_tod_time(self, intrinsic: hir.Intrinsic, values: list[str]) -> str:
         return self.rest_of_day(self.op(f"add i64 {values[0]}, {values[1]}"))

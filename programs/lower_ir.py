@@ -94,7 +94,7 @@ class Module:
         if not name:
             return ""
         number = self.tags.setdefault(name, len(self.tags))
-        return f", !tbaa !{2 * number + 3}"
+        return f", !tbaa !{2 * number + 4}"
 
     def text(self, functions: list[str] | None = None) -> str:
         lines = [
@@ -103,9 +103,9 @@ class Module:
         ]
         lines += self.declarations.values()
         lines += self.functions if functions is None else functions
-        lines += ['!0 = !{!"branch_weights", i32 4000, i32 1}', '!1 = !{!"tickwork"}']
+        lines += ['!0 = !{!"branch_weights", i32 4000, i32 1}', '!1 = !{!"tickwork"}', "!2 = !{}"]
         for name, number in self.tags.items():
-            node = 2 * number + 2
+            node = 2 * number + 3
             lines += [
                 f"!{node} = !{{!{quoted(name)}, !1, i64 0}}",
                 f"!{node + 1} = !{{!{node}, !{node}, i64 0}}",

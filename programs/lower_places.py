@@ -10,7 +10,7 @@ from programs.layout import BlockLayout, Types, is_aggregate
 from programs.layout_symbols import Image, default_value, encode_string
 from programs.lower_effects import Effects
 from programs.lower_ir import LIKELY, Body, Module, base_type, llvm_type, quoted, scalar_llvm, width
-from scan.abi import CONTEXT_DTYPE, Fault, IecType
+from scan.abi import CONTEXT_DTYPE, HEADER_SIZE, Fault, IecType
 
 
 @dataclass(slots=True)
@@ -38,6 +38,9 @@ class Spot:
     bit: int = -1
     part: tuple[hir.Place, Spot] | None = None
     bounds: list[tuple[str, str]] = field(default_factory=list)  # of an ARRAY[*], as i64 operands
+    terminator: tuple[str, int, int] | None = (
+        None  # pointer, offset and width of the zero that ends the string
+    )
 
 
 def context_offset(name: str) -> int:
@@ -145,9 +148,28 @@ class Places(Body):
                 offset = self.expression(reference)
                 if isinstance(reference.type, hir.Interface):
                     offset = self.op(f"extractvalue {{ i64, i64 }} {offset}, 0")
-                return Spot(self.dereference(offset, place.line))
+                return Spot(self.follow(offset, self.types.size(place.type), place.line))
             case hir.PartPlace(base=base):
                 return Spot("", part=(place, self.place(base)))
+
+    def follow(self, offset: str, size: int, line: int) -> str:
+        """Pointer for a reference: NULL, and anything that does not lie wholly in the block, is a fault.
+
+        Arithmetic on pointers and values from outside may make any number; none of them may reach other memory.
+        """
+        limit = self.program_constant("limit")
+        relative = self.op(f"sub i64 {offset}, {HEADER_SIZE}")
+        rest = self.op(f"sub i64 {limit}, {relative}")
+        begins = self.op(f"icmp ult i64 {relative}, {limit}")
+        fits = self.op(f"icmp uge i64 {rest}, {size}")
+        self.guard(self.op(f"and i1 {begins}, {fits}"), Fault.NULL_REFERENCE, line, offset)
+        return self.at("%base", offset)
+
+    def program_constant(self, name: str) -> str:
+        """A number that only the whole program decides, kept out of this module's text."""
+        symbol = "@" + quoted(f"k.{name}")
+        self.module.declare(symbol, f"{symbol} = external constant i64")
+        return self.op(f"load i64, ptr {symbol}, align 8, !invariant.load !2")
 
     def dereference(self, offset: str, line: int) -> str:
         self.guard(self.op(f"icmp ne i64 {offset}, 0"), Fault.NULL_REFERENCE, line)
@@ -228,9 +250,11 @@ class Places(Body):
         return Spot(self.at(spot.pointer, offset), spot.tag)
 
     def _character(self, place: hir.IndexPlace, spot: Spot, kind: hir.String) -> Spot:
-        """``s[1]`` is the first character; the terminating zero is not a place."""
-        relative, _ = self._index(place.indices[0], "1", str(kind.length), place.line)
-        return Spot(self.at(spot.pointer, self.multiply(relative, "2" if kind.wide else "1")), spot.tag)
+        """Index 0 is the first character; the terminating zero may be read, and is restored after a write."""
+        relative, _ = self._index(place.indices[0], "0", str(kind.length), place.line)
+        size = 2 if kind.wide else 1
+        end = (spot.pointer, size * kind.length, size)
+        return Spot(self.at(spot.pointer, self.multiply(relative, str(size))), spot.tag, terminator=end)
 
     def _index(self, index: hir.Expression, low: str, high: str, line: int) -> tuple[str, str]:
         """Checked index relative to the lower bound, and the number of elements, both i64 operands."""
@@ -307,6 +331,9 @@ class Places(Body):
             else:
                 where = f"ptr {spot.pointer}, align {self._alignment(spot, base)}{spot.tag}"
                 self.do(f"store {scalar_llvm(base)} {value}, {where}")
+                if spot.terminator is not None:
+                    pointer, offset, size = spot.terminator
+                    self.do(f"store i{8 * size} 0, ptr {self.at(pointer, offset)}, align 1{spot.tag}")
 
     def check_subrange(self, kind: hir.Type, value: str, line: int) -> None:
         if not isinstance(kind, hir.Elementary) or kind.low is None or kind.high is None:

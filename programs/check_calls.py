@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from programs import ast, hir, types
+from programs.check_context import fits_open
 from programs.check_places import (
     CallableMeaning,
     Meaning,
@@ -490,14 +491,7 @@ class BodyCalls(BodyStandard):
         if isinstance(found.place, hir.PartPlace) or self._bit(found):
             return False
         if isinstance(kind, hir.OpenArray):
-            source = found.type
-            if isinstance(source, hir.OpenArray):
-                return source.rank == kind.rank and types.same_layout(source.element, kind.element)
-            return (
-                isinstance(source, hir.Array)
-                and len(source.dims) == kind.rank
-                and types.same_layout(source.element, kind.element)
-            )
+            return fits_open(found.type, kind)
         if types.same_layout(found.type, kind) or self.context.is_a(found.type, kind):
             return True
         if self.context.loose and isinstance(found.type, hir.Ref) and isinstance(kind, hir.Ref):

@@ -81,6 +81,16 @@ class Scope:
         return found
 
 
+def fits_open(source: hir.Type, target: hir.OpenArray) -> bool:
+    """Whether an array may be given for ARRAY[*]."""
+    rank = source.rank if isinstance(source, hir.OpenArray) else len(source.dims) if isinstance(source, hir.Array) else -1
+    return (
+        isinstance(source, hir.Array | hir.OpenArray)
+        and rank == target.rank
+        and types.same_layout(source.element, target.element)
+    )
+
+
 def _unset(*_arguments: object) -> None:
     raise AssertionError("the context is not complete")
 
@@ -153,6 +163,8 @@ class Context:
         """``types.fit`` with what needs symbols: instances to bases and interfaces."""
         if isinstance(target, hir.Interface) and isinstance(source, hir.Instance | hir.Interface):
             return types.Fit.YES if self.is_a(source, target) else types.Fit.NO
+        if isinstance(target, hir.OpenArray):
+            return types.Fit.YES if fits_open(source, target) else types.Fit.NO
         if isinstance(target, hir.Interface) and source == types.NULL:
             return types.Fit.YES
         if (

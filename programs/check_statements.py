@@ -78,7 +78,7 @@ class Body(BodyExpressions):
             case ast.Exit() | ast.Continue():
                 self._leave(node)
             case ast.Return():
-                self._return(node)
+                self.output.append(hir.Return(line))
             case ast.ExpressionStatement():
                 self._expression_statement(node)
             case ast.Label() | ast.Jump():
@@ -87,7 +87,6 @@ class Body(BodyExpressions):
                 self._try(node)
             case ast.Empty():
                 pass
-        del line
 
     # -- calls
 
@@ -354,29 +353,6 @@ class Body(BodyExpressions):
             return
         line = self.line(node)
         self.output.append(hir.Exit(line) if isinstance(node, ast.Exit) else hir.Continue(line))
-
-    def _return(self, node: ast.Return) -> None:
-        if node.value is not None:
-            result = self.pou.pou.result if self.pou is not None else None
-            if result is None:
-                self._no_result_here(node.value)
-            else:
-                value = self.expression(node.value, result.type)
-                place = PlaceMeaning(
-                    hir.VariablePlace(result, result.type, self.line(node)), result.type, result
-                )
-                self._store(place, value, node.value, node.value)
-        self.output.append(hir.Return(self.line(node)))
-
-    def _no_result_here(self, node: ast.Expression) -> None:
-        self.error(
-            "ST4006",
-            node,
-            "this unit has no result to return",
-            expected="RETURN;",
-            found="RETURN with a value",
-            remedy="assign to an output, or declare a result type",
-        )
 
     def _jump(self, node: ast.Label | ast.Jump) -> None:
         self.error(

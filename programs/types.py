@@ -199,7 +199,11 @@ def fit(source: hir.Type, target: hir.Type, dialect: str) -> Fit:
     if source == target or UNKNOWN in (source, target):
         return Fit.YES
     if isinstance(source, hir.Elementary) and isinstance(target, hir.Elementary):
-        return _fit_elementary(source.type, target.type, dialect)
+        verdict = _fit_elementary(source.type, target.type, dialect)
+        numbers = INTEGERS + BITS + REALS
+        if verdict is Fit.NO and dialect == "rusty" and source.type in numbers and target.type in numbers:
+            return Fit.LOSSY  # RuSTy warns of a downcast and does it
+        return verdict
     if isinstance(source, hir.String) and isinstance(target, hir.String):
         return Fit.YES if source.wide == target.wide else Fit.NO
     if isinstance(target, hir.String):

@@ -1,0 +1,141 @@
+"""The ``[modbus-server]`` section of a plant file. Light: reading a plant file loads no sockets and no serial ports."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+
+import msgspec
+
+from drivers._table import Placer, Table, no_place
+from drivers.modbus.pdu import ADDRESSES
+from drivers.modbus.points import ORDERS
+
+TABLES = ("coils", "discrete-inputs", "holding-registers", "input-registers")
+WRITABLE_TABLES = ("coils", "holding-registers")
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+CONNECTIONS_MAX = 4096
+BAUD_MAX = 4_000_000
+
+
+class WriteRule(msgspec.Struct, frozen=True):
+    """Addresses ``first`` to ``last`` of ``table`` may be written by clients of ``clients`` (networks)."""
+
+    table: str
+    first: int
+    last: int
+    clients: tuple[str, ...]
+
+
+class MapEntry(msgspec.Struct, frozen=True):
+    """A variable at an address. ``order`` is that of its bytes on the wire."""
+
+    table: str
+    address: int
+    variable: str
+    order: str
+
+
+class ModbusServerSection(msgspec.Struct, frozen=True):
+    """Nothing is writable without a ``WriteRule``.
+
+    ``host`` "" serves no TCP, ``serial_port`` "" no RTU, ``port`` 0 takes a free one.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 502
+    profile: str = "openplc"
+    word_order: str = "high-first"
+    units: tuple[int, ...] = ()
+    clients: tuple[str, ...] = LOOPBACK
+    max_connections: int = 64
+    max_per_client: int = 16
+    idle_s: int = 60
+    requests_per_s: int = 0  # of one connection, 0 = no limit
+    serial_port: str = ""
+    baud: int = 19200
+    parity: str = "E"
+    stop_bits: int = 1
+    writes: tuple[WriteRule, ...] = ()
+    entries: tuple[MapEntry, ...] = ()
+
+
+def parse_server(table: Mapping[str, object], place: Placer = no_place) -> ModbusServerSection:
+    """Raises TickworkError with all problems of the section."""
+    reader = Table(table, place)
+    usual = ModbusServerSection()
+    clients = _networks(reader, "clients", usual.clients)
+    section = ModbusServerSection(
+        host=reader.text("host", usual.host),
+        port=reader.integer("port", usual.port, low=0, high=65535),
+        profile=reader.choice("profile", ("openplc", "none"), usual.profile),
+        word_order=reader.choice("word_order", ("high-first", "low-first"), usual.word_order),
+        units=_units(reader),
+        clients=clients,
+        max_connections=reader.integer("max_connections", 64, low=1, high=CONNECTIONS_MAX),
+        max_per_client=reader.integer("max_per_client", 16, low=1, high=CONNECTIONS_MAX),
+        idle_s=reader.integer("idle_s", 60, low=1, high=86_400),
+        requests_per_s=reader.integer("requests_per_s", 0, low=0, high=1_000_000),
+        serial_port=reader.text("serial_port", ""),
+        baud=reader.integer("baud", usual.baud, low=50, high=BAUD_MAX),
+        parity=reader.choice("parity", ("none", "even", "odd"), "even")[0].upper(),
+        stop_bits=reader.integer("stop_bits", 1, low=1, high=2),
+        writes=tuple(_rule(item, clients) for item in reader.tables("write")),
+        entries=tuple(_entry(item) for item in reader.tables("map")),
+    )
+    reader.finish()
+    reader.raise_problems()
+    return section
+
+
+def _rule(table: Table, clients: tuple[str, ...]) -> WriteRule:
+    name = table.choice("table", WRITABLE_TABLES)
+    first = table.integer("first", low=0, high=ADDRESSES - 1)
+    rule = WriteRule(
+        table=name,
+        first=first,
+        last=table.integer("last", first, low=0, high=ADDRESSES - 1),
+        clients=_networks(table, "clients", clients),
+    )
+    if rule.last < rule.first:
+        table.problem("DV4002", "last is before first", key="last", remedy="exchange first and last")
+    table.finish()
+    return rule
+
+
+def _entry(table: Table) -> MapEntry:
+    entry = MapEntry(
+        table=table.choice("table", TABLES),
+        address=table.integer("address", low=0, high=ADDRESSES - 1),
+        variable=table.text("variable"),
+        order=table.choice("order", ORDERS, "ABCD"),
+    )
+    table.finish()
+    return entry
+
+
+def _units(table: Table) -> tuple[int, ...]:
+    value = table.raw("units")
+    if value is None:
+        return ()
+    units = [u for u in value if isinstance(u, int) and 0 <= u <= 255] if isinstance(value, list) else []
+    if not isinstance(value, list) or len(units) != len(value):
+        table.problem("DV1003", "units has a wrong value", key="units", expected="a list like [1, 2]")
+    return tuple(units)
+
+
+def _networks(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    value = table.raw(key)
+    if value is None:
+        return default
+    texts = value if isinstance(value, list) else [value]
+    try:
+        return tuple(str(ipaddress.ip_network(str(text))) for text in texts)
+    except ValueError:
+        table.problem(
+            "DV1003",
+            f"{key} has a wrong value",
+            key=key,
+            expected='networks like ["10.0.0.0/8", "192.168.1.7"]',
+        )
+        return default

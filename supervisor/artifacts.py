@@ -1,4 +1,4 @@
-"""Artifacts of this supervisor: taken in, looked into, signed, kept by digest."""
+"""Artifacts of this supervisor: taken in, looked into, kept by digest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from supervisor.problems import not_found
 class ArtifactInfo(msgspec.Struct, frozen=True):
     """What is in an artifact, as far as a deployment needs it."""
 
-    digest: str  # SHA-256 of the signed file
+    digest: str  # SHA-256 of the file
     application: str
     tags: tuple[tuple[str, str], ...] = ()  # (path, IEC type)
     tasks: tuple[str, ...] = ()
@@ -24,11 +24,9 @@ class ArtifactInfo(msgspec.Struct, frozen=True):
 
 
 class Inspector(Protocol):
-    """Looks into an artifact of unknown origin, apart from this process, and signs it."""
+    """Looks into an artifact of unknown origin, apart from this process."""
 
     async def inspect(self, artifact: bytes) -> ArtifactInfo: ...
-
-    async def sign(self, artifact: bytes) -> bytes: ...
 
 
 class Artifacts:
@@ -39,10 +37,11 @@ class Artifacts:
         self._known: dict[str, ArtifactInfo] = {}
 
     async def take_in(self, artifact: bytes) -> ArtifactInfo:
-        """Check, sign and keep an artifact that somebody sent. Raises TickworkError SV4003 on anything else."""
-        await self._inspector.inspect(artifact)
-        signed = await self._inspector.sign(artifact)
-        return await self.info(await asyncio.to_thread(self.files.put, signed))
+        """Look into an artifact that somebody sent and keep it. Raises TickworkError on anything else."""
+        found = await self._inspector.inspect(artifact)
+        digest = await asyncio.to_thread(self.files.put, artifact)
+        self._known[digest] = msgspec.structs.replace(found, digest=digest)
+        return self._known[digest]
 
     async def info(self, digest: str) -> ArtifactInfo:
         if digest not in self._known:
@@ -53,8 +52,9 @@ class Artifacts:
 
     async def of_version(self, project_id: int, version: int) -> tuple[ArtifactInfo, int]:
         """The artifact of a project's version (0: the newest) and its number."""
-        sql = "SELECT number, artifact FROM version WHERE project_id=? AND (?=0 OR number=?) ORDER BY number DESC LIMIT 1"
-        row = await self._store.run(lambda db: one(db, sql, project_id, version, version))
+        wanted = "project_id=?1 AND (?2=0 OR number=?2)"
+        sql = f"SELECT number, artifact FROM version WHERE {wanted} ORDER BY number DESC LIMIT 1"  # noqa: S608
+        row = await self._store.run(lambda db: one(db, sql, project_id, version))
         if row is None and version:
             raise not_found("version", version)
         if row is None:

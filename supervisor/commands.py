@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 from sqlite_utils import Database
@@ -194,7 +194,7 @@ class CommandService:
                 "state='sent' AND expires_ns<?", [now - ANSWER_S * SECOND_NS], "uncertain", _unanswered()
             )
 
-    async def _move(self, where: str, values: list[Any], state: str, problem: Problem | None) -> None:
+    async def _move(self, where: str, values: Sequence[object], state: str, problem: Problem | None) -> None:
         now = self._now_ns()
         text = msgspec.json.encode(problem).decode() if problem else None
 

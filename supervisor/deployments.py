@@ -19,9 +19,10 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlite_utils import Database
 
-from runtime.link import Deploy, DeployState, Status
+from runtime.link import ARTIFACT_SIGNED, Deploy, DeployState, Status
 from scan.problem import Problem, fail
 from supervisor import audit
 from supervisor.artifact_store import ArtifactStore
@@ -52,11 +53,13 @@ class DeploymentService:
         store: ConfigStore,
         fleet: FleetService,
         artifacts: Artifacts,
+        key: Ed25519PrivateKey,
         now_ns: Callable[[], int],
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._artifacts = artifacts
+        self._key = key
         self._files: ArtifactStore = artifacts.files
         self._now_ns = now_ns
         # node -> (deployment, digest) of a runtime that says it runs and has yet to show it in its status
@@ -202,8 +205,10 @@ class DeploymentService:
             problem = getattr(error, "problems", (Problem("SV4003", str(error)),))
             await self._move(number, node_id, "refused", problems=problem)
             return
+        digest, cold = str(row["artifact"]), bool(row["cold"])
+        signature = self._key.sign(ARTIFACT_SIGNED + digest.encode())
         self._fleet.send(
-            node_id, Deploy(f"d{number}", artifact, row["artifact"], row["created_by"], bool(row["cold"]))
+            node_id, Deploy(f"d{number}", artifact, digest, row["created_by"], cold, signature=signature)
         )
 
     async def progressed(self, node_id: str, message: DeployState) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from scan.problem import TickworkError, fail
 from supervisor.model import Login, Role
@@ -47,8 +48,18 @@ def access(role: Role | None) -> Callable[[App], App]:
     return mark
 
 
+def open_websocket(endpoint: App) -> App:
+    """Marks a WebSocket endpoint that identifies its peers itself (the link, by signature)."""
+
+    async def opened(websocket: WebSocket) -> None:
+        await endpoint(websocket)
+
+    setattr(opened, _ATTRIBUTE, _ANYBODY)
+    return opened  # type: ignore[return-value]  # the same form
+
+
 def _is_endpoint(candidate: object) -> bool:
-    return hasattr(candidate, "__code__")
+    return hasattr(candidate, "__code__") or hasattr(candidate, "__func__")  # a function or a bound method
 
 
 def _guarded(endpoint: Endpoint, role: Role | None) -> Endpoint:

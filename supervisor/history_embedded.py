@@ -200,6 +200,9 @@ class EmbeddedHistory:
         with self._reader() as reader:
             return [row[0] for row in _rows(reader, sql, (node_id, from_ns, to_ns))]
 
+    def last_event(self) -> int:
+        return self._writer.last_event
+
     def size(self) -> tuple[int, int, int]:
         files = (self._path, Path(f"{self._path}-wal"))
         size = sum(file.stat().st_size for file in files if file.exists())

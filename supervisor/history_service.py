@@ -125,8 +125,14 @@ class HistoryService:
 
     def _text_trace(self, key: SeriesKey, number: int, from_ns: int, to_ns: int) -> Trace:
         rows = self._store.texts(number, from_ns, to_ns, TEXTS_MAX)
-        times, quality, texts = (tuple(row[i] for row in rows) for i in range(3))
-        return Trace(key, times, (None,) * len(rows), quality, texts=texts, samples=len(rows))
+        return Trace(
+            key,
+            tuple(row[0] for row in rows),
+            (None,) * len(rows),
+            tuple(row[1] for row in rows),
+            texts=tuple(row[2] for row in rows),
+            samples=len(rows),
+        )
 
     def _gaps(self, node_id: str, columns: Columns, from_ns: int, to_ns: int) -> tuple[Gap, ...]:
         """From the last sample before each start of the runtime to that start; and since the link was lost."""

@@ -112,6 +112,9 @@ class HistoryStore(Protocol):
     def trim(self, older_than_ns: int, limit: int) -> int:
         """Delete at most ``limit`` chunks that end before that time; how many were deleted."""
 
+    def last_event(self) -> int:
+        """The sequence number of the newest event; 0 when there is none."""
+
     def size(self) -> tuple[int, int, int]:
         """Bytes on disk, samples stored, series."""
 

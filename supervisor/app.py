@@ -1,0 +1,156 @@
+"""The supervisor as one Starlette application: stores, services, link, API and pages, wired and watched."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from argon2 import PasswordHasher
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from supervisor import guard, pages
+from supervisor.api import api_routes
+from supervisor.artifact_store import ArtifactStore
+from supervisor.artifacts import Artifacts
+from supervisor.audit import AuditJournal
+from supervisor.commands import CommandService
+from supervisor.compiler import Compiler
+from supervisor.config_store import ConfigStore
+from supervisor.deployments import DeploymentService
+from supervisor.errors import HANDLERS
+from supervisor.fleet import FleetService
+from supervisor.health import health_routes
+from supervisor.history_embedded import open_or_quarantine
+from supervisor.history_service import HistoryService
+from supervisor.housekeeping import Housekeeping
+from supervisor.ingest import Ingest
+from supervisor.link_server import LinkServer
+from supervisor.live import Bus
+from supervisor.metrics import Measured, Metrics
+from supervisor.middleware import BodyLimit, RateLimit, SecurityHeaders
+from supervisor.people import PeopleService
+from supervisor.programs_service import ProgramService
+from supervisor.secrets_store import Passwords, public_base64, signing_key
+from supervisor.services import Services
+from supervisor.settings import Settings
+from supervisor.system import SystemService
+
+Clock = Callable[[], int]
+Watch = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that lives as long as the application."""
+
+    services: Services
+    people: PeopleService
+    audit: AuditJournal
+    fleet: FleetService
+    commands: CommandService
+    ingest: Ingest
+    store: ConfigStore
+    link: LinkServer
+    system: SystemService
+    metrics: Metrics
+    watches: tuple[Watch, ...]
+
+    async def start(self) -> None:
+        await self.commands.start()
+        self.ingest.start()
+        await self.fleet.load()
+
+    async def stop(self) -> None:
+        self.stop_streams()
+        await self.ingest.stop()
+        self.store.close()
+
+    def stop_streams(self) -> None:
+        """End what would otherwise never end, so that the server can close."""
+        self.fleet.bus.close()
+        self.fleet.cut_all()
+
+
+def build(settings: Settings, now_ns: Clock) -> Parts:
+    """Open the stores and wire the services. Raises TickworkError when a store cannot be used."""
+    folder = settings.data_dir
+    store = ConfigStore(folder / "config.db")
+    key = signing_key(folder / "signing.pem")
+    history, damage = open_or_quarantine(folder / "history.db")
+    bus = Bus()
+    ingest = Ingest(history, bus, now_ns)
+    fleet = FleetService(store, ingest, bus, now_ns)
+    compiler = Compiler()
+    artifacts = Artifacts(store, ArtifactStore(folder / "artifacts"), compiler)
+    commands = CommandService(store, fleet, now_ns)
+    deployments = DeploymentService(store, fleet, artifacts, key, now_ns)
+    fleet.watchers = [commands, deployments]
+    passwords = Passwords(PasswordHasher(memory_cost=settings.argon2_kib))
+    people = PeopleService(store, now_ns, passwords)
+    audit = AuditJournal(store, now_ns)
+    system = SystemService(settings, ingest, public_base64(key), now_ns, damage)
+    services = Services(
+        fleet=fleet,
+        history=HistoryService(ingest, bus),
+        programs=ProgramService(store, compiler, artifacts, now_ns),
+        deployments=deployments,
+        commands=commands,
+        people=people,
+        audit=audit,
+        system=system,
+    )
+    link = LinkServer(store, fleet, commands, deployments, history.mark, public_base64(key), now_ns)
+    housekeeping = Housekeeping(settings, ingest, artifacts, now_ns)
+    bus.last_event = history.last_event()
+    watches: tuple[Watch, ...] = (commands.watch, deployments.watch, housekeeping.watch)
+    metrics = Metrics(fleet, ingest)
+    return Parts(services, people, audit, fleet, commands, ingest, store, link, system, metrics, watches)
+
+
+def create_app(settings: Settings, *, now_ns: Clock = time.time_ns) -> Starlette:
+    """The application with its stores open; its lifespan starts and ends the work.
+
+    Raises TickworkError when a store cannot be used, ValueError when a route does not say who may call it.
+    """
+    parts = build(settings, now_ns)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await parts.start()
+        tasks = [asyncio.ensure_future(watch()) for watch in parts.watches]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await parts.stop()
+
+    routes: list[BaseRoute] = [
+        Route("/link/enrol", guard.access(None)(parts.link.enrol), methods=["POST"]),
+        WebSocketRoute("/link/ws", guard.open_websocket(parts.link.websocket)),
+        *health_routes(parts.system, parts.metrics),
+        *api_routes(),
+        *pages.routes(parts.services),
+    ]
+    missing = guard.undeclared(routes)
+    if missing:
+        raise ValueError(f"routes that do not say who may call them: {', '.join(missing)}")
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers=HANDLERS,
+        middleware=[
+            Middleware(SecurityHeaders, headers=pages.SECURITY_HEADERS, tls=settings.tls),
+            Middleware(Measured, metrics=parts.metrics),
+            Middleware(RateLimit),
+            Middleware(BodyLimit),
+        ],
+    )
+    app.state.services, app.state.parts = parts.services, parts
+    return app

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hir_builder import Machine
-from verify_hir import violations
-
 from programs.check import CheckResult, check
 from programs.source import Source
+from tests.programs.hir_builder import Machine
+from tests.programs.verify_hir import violations
+
 
 
 def check_text(text: str, *, dialect: str = "iec") -> CheckResult:

@@ -32,7 +32,7 @@ CHUNK_SIZE_MAX = 65_535
 MESSAGE_SIZE_MAX = (
     4 * 1024 * 1024
 )  # OPC 10000-7: a server need not take more; larger requests are split by clients
-CHUNK_COUNT_MAX = 64
+CHUNK_COUNT_MAX = MESSAGE_SIZE_MAX // CHUNK_SIZE_MAX + 1
 _HEADER = struct.Struct("<3scI")
 _IDS = ua.ObjectIds
 
@@ -49,6 +49,7 @@ _WITHOUT_SESSION = {
     _request("GetEndpoints"),
     _request("CloseSecureChannel"),
 }
+_CLOSE, _DELETE = _request("CloseSession"), _request("DeleteSubscriptions")
 _UNSUPPORTED = {_request("RegisterServer"), _request("RegisterServer2")}
 
 
@@ -85,7 +86,24 @@ class _Processor(UaProcessor):
             return await self._activate(typeid, requesthdr, seqhdr, body)
         if typeid not in _WITHOUT_SESSION:
             self._require_session(requesthdr.AuthenticationToken)
-        return await super()._process_message(typeid, requesthdr, seqhdr, body)
+        if typeid == _CLOSE:
+            self._answer_publish_requests(ua.StatusCodes.BadSessionClosed)
+        result = await super()._process_message(typeid, requesthdr, seqhdr, body)
+        if typeid == _DELETE and not self._has_subscriptions():
+            # Clients wait for their outstanding requests before they close (OPC 10000-4 §5.14.5).
+            self._answer_publish_requests(ua.StatusCodes.BadNoSubscription)
+        return result
+
+    def _has_subscriptions(self) -> bool:
+        subscriptions = self.iserver.subscription_service.subscriptions.values()
+        return any(one.session_id == self.session.session_id for one in subscriptions)
+
+    def _answer_publish_requests(self, code: int) -> None:
+        while self._publish_requests:
+            waiting = self._publish_requests.popleft()
+            response = ua.ServiceFault()
+            response.ResponseHeader.ServiceResult = ua.StatusCode(code)
+            self.send_response(waiting.requesthdr.RequestHandle, waiting.seqhdr, response)
 
     async def _create(self, typeid: Any, requesthdr: Any, seqhdr: Any, body: Any) -> Any:
         if self.session is not None:

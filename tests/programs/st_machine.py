@@ -10,7 +10,6 @@ from tests.programs.hir_builder import Machine
 from tests.programs.verify_hir import violations
 
 
-
 def check_text(text: str, *, dialect: str = "iec") -> CheckResult:
     return check([Source("main.st", text)], dialect=dialect)
 
@@ -29,7 +28,9 @@ def machine(text: str, *, dialect: str = "iec") -> Machine:
     return Machine(result.program)
 
 
-def run(text: str, *paths: str, dialect: str = "iec", scans: int = 1, period_ns: int = 10_000_000) -> list[Any]:
+def run(
+    text: str, *paths: str, dialect: str = "iec", scans: int = 1, period_ns: int = 10_000_000
+) -> list[Any]:
     """Values of variables of ``Main`` after some scans."""
     found = machine(text, dialect=dialect)
     for scan in range(scans):

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 from asyncua import Client
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.server.address_space import AttributeValue, NodeData
+from asyncua.server.internal_server import InternalServer
 
 from drivers.opcua.certificates import CertificateFiles, ensure_certificate
 from drivers.opcua.config import OpcUaConfig
@@ -52,6 +54,32 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Certificat
     """Key pairs are slow to make: one server and three clients for all tests."""
     root = tmp_path_factory.mktemp("identities")
     return {name: ensure_certificate(root / name, name) for name in ("server", "known", "other", "stranger")}
+
+
+_standard_nodes: dict[object, NodeData] = {}
+
+
+async def _load_standard_nodes(core: InternalServer, shelf_file: object = None) -> None:
+    """The 7,000 standard nodes are made once and copied: making them takes seconds, and each test has a server."""
+    if not _standard_nodes:
+        await _load_once(core)
+        _standard_nodes.update({key: _copy(node) for key, node in core.aspace._nodes.items()})
+    core.aspace._nodes = {key: _copy(node) for key, node in _standard_nodes.items()}
+
+
+def _copy(node: NodeData) -> NodeData:
+    other = NodeData(node.nodeid)
+    other.attributes = {key: AttributeValue(value.value) for key, value in node.attributes.items()}
+    other.references = list(node.references)
+    return other
+
+
+_load_once = InternalServer.load_standard_address_space
+
+
+@pytest.fixture(autouse=True)
+def quick_standard_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InternalServer, "load_standard_address_space", _load_standard_nodes)
 
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Bench]]

@@ -76,3 +76,4 @@ if (job.watch) {
 await session.close();
 await client.disconnect();
 console.log(JSON.stringify(result));
+process.exit(0);

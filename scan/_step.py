@@ -146,6 +146,7 @@ def begin(slot: int, start_ns: int, now_ns: int, wall_ns: int) -> int:
     put(engine, w.E_SCAN, get(engine, w.E_SCAN) + 1)
     put(task, w.K_SCAN, get(engine, w.E_SCAN))
     put(task, w.K_WALL_NS, wall_ns)
+    put(engine, w.E_WALL_NS, wall_ns)
     master = get(program, w.Q_BLOCK)
     take_inputs(engine, program, now_ns)
     copy(
@@ -411,10 +412,11 @@ def carry_forces(old: int, new: int, moves: int, count: int) -> None:
 
 
 @compiled
-def install(engine: int, program: int) -> None:
-    """Makes a program the running one; its outputs are complete before a reader can find them."""
+def install(engine: int, program: int, now_ns: int) -> None:
+    """Makes a program the running one; outputs and snapshot are complete before a reader can find them."""
     node = get(engine, w.E_NODE)
     publish_outputs(engine, program, get(node, w.N_HEARTBEAT_NS))
+    publish_snapshot(engine, program, now_ns, get(engine, w.E_WALL_NS))
     put_release(engine, w.E_PROGRAM, program)
     put_release(node, w.N_GENERATION, get(program, w.Q_GENERATION))
     put(node, w.N_FORCES, get(program, w.Q_FORCE_COUNT))
@@ -439,7 +441,7 @@ def roll_back(engine: int, slot: int, now_ns: int) -> None:
     put(engine, w.E_TRIAL_LEFT, 0)
     put(node, w.N_TRIAL_LEFT, 0)
     set_state(engine, w.STATE_RUNNING)
-    install(engine, previous)
+    install(engine, previous, now_ns)
     put(node, w.N_ROLLBACKS, get(node, w.N_ROLLBACKS) + 1)
     record_start(engine, previous, get(slot, w.X_INDEX), now_ns, 0)
 
@@ -454,7 +456,7 @@ def exchange(engine: int, program: int, trial_scans: int, now_ns: int) -> int:
     put(engine, w.E_PREVIOUS, old if trial_scans > 0 else 0)
     put(engine, w.E_TRIAL_LEFT, trial_scans)
     set_state(engine, w.STATE_TRIAL if trial_scans > 0 else w.STATE_RUNNING)
-    install(engine, program)
+    install(engine, program, now_ns)
     node = get(engine, w.E_NODE)
     put(node, w.N_TRIAL_LEFT, trial_scans)
     put(node, w.N_SWAPS, get(node, w.N_SWAPS) + 1)

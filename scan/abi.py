@@ -58,6 +58,10 @@ class Fault(enum.IntEnum):
     BLOCK_EXCEPTION = 1006  # a block written in Python raised
     SUBRANGE = 1007  # a value outside its declared subrange
     ABSTRACT_CALL = 1008
+    # Given by the engine, never by an entry:
+    OVERRUN = 1009  # too many overruns in a row
+    UNHEALTHY = 1010  # the health variable of a program on trial was FALSE
+    HUNG = 1011  # a task did not obey the watchdog
 
 
 class IecType(enum.IntEnum):

@@ -217,7 +217,8 @@ STATE_EMPTY, STATE_STOPPED, STATE_RUNNING, STATE_TRIAL, STATE_FAULT = range(5)
     E_WATCH_STOP,
     E_RECORDS_SEEN,  # R_ENABLED when the last full image was written
     E_SLOTS_USED,
-) = range(36)
+    E_WALL_NS,  # of the scan begun last
+) = range(37)
 ENGINE_WORDS = 48
 
 (

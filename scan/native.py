@@ -4,13 +4,14 @@ Theory. numba's own cache misses changes in a callee of another file, therefore 
 sources that are compiled into it, the versions of compiler and layout, and the CPU. It is built in a process of its
 own: the process that runs scans never imports numba, starts in a fraction of a second and locks less memory.
 
-What could go wrong. Two processes may build at once: each writes a temporary file and renames it. A file that is
-torn or foreign fails its checksum and is built again.
+What could go wrong. Two processes may want to build at once: a lock lets one do it. A file appears by a rename; one
+that is torn or foreign fails its checksum and is built again.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -109,10 +110,7 @@ def _numba_version() -> bytes:
 def load_engine(cache: pathlib.Path | None = None) -> NativeEngine:
     """The engine from the cache, built first if need be. Raises TickworkError SC3001."""
     path = (cache or cache_directory()) / f"engine-{engine_digest()[:24]}.bin"
-    found = _read(path)
-    if found is None:
-        _build_in_process(path)
-        found = _read(path)
+    found = _read(path) or _build_once(path)
     if found is None:
         raise fail("SC3001", "the engine was built but cannot be read back", found=str(path))
     symbol, code = found
@@ -129,6 +127,16 @@ def _read(path: pathlib.Path) -> tuple[str, bytes] | None:
         return None
     length = int.from_bytes(data[40:44], "little")
     return data[44 : 44 + length].decode(), data[44 + length :]
+
+
+def _build_once(path: pathlib.Path) -> tuple[str, bytes] | None:
+    """Builds unless another process has done so meanwhile: the second one waits for the first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _read(path) is None:
+            _build_in_process(path)
+    return _read(path)
 
 
 def _build_in_process(path: pathlib.Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -22,7 +23,8 @@ from scan.state import AckStatus, NodeState
 from scan.values import Value, encode_value, read_value
 from scan.view import bit_mask
 
-_STATUS_MAX = 4096
+if TYPE_CHECKING:
+    from scan.loader import LoadedCode
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class VirtualEngine:
         )
         self._memory.words[w.E_LANES] = address_of(self._lane)
         self._generation = 0
+        self._code: list[LoadedCode] = []  # must live as long as the engine that calls it
         self._program = self._load(application, entries)
         self._install()
 
@@ -74,8 +77,11 @@ class VirtualEngine:
         slots = self._slots.claim(names, used)
         self._memory.words[w.E_SLOTS_USED] = max(slots.values()) + 1
         self._generation += 1
+        if entries is None:
+            code, entries = load_code(application)
+            self._code.append(code)
         slim = msgspec.structs.replace(application, object_code=b"")
-        return Program(slim, entries or load_entries(application, self), slots, generation=self._generation)
+        return Program(slim, entries, slots, generation=self._generation)
 
     def _install(self) -> None:
         words = self._memory.words
@@ -271,10 +277,9 @@ def poke(block: Bytes, offset: int, symbol: Symbol, value: object) -> None:
         block[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
 
 
-def load_entries(application: Application, keeper: object) -> dict[str, int]:
-    """Addresses of the entries in the application's own object code."""
+def load_code(application: Application) -> tuple[LoadedCode, dict[str, int]]:
+    """The application's own object code in this process, and the addresses of its entries."""
     from scan.loader import load
 
     code = load(application)
-    keeper._code = code  # type: ignore[attr-defined]  # the code must live as long as the engine that calls it
-    return {task.entry: code.entry(task.entry) for task in application.tasks}
+    return code, {task.entry: code.entry(task.entry) for task in application.tasks}

@@ -14,7 +14,15 @@ import msgspec
 
 from scan.abi import ABI_VERSION, HEADER_SIZE, Application, IecType, Region, Symbol, TaskSpec
 
-SIZES = {IecType.BOOL: 1, IecType.INT: 2, IecType.DINT: 4, IecType.LINT: 8, IecType.LREAL: 8, IecType.TIME: 8, IecType.REF: 8}
+SIZES = {
+    IecType.BOOL: 1,
+    IecType.INT: 2,
+    IecType.DINT: 4,
+    IecType.LINT: 8,
+    IecType.LREAL: 8,
+    IecType.TIME: 8,
+    IecType.REF: 8,
+}
 IR_TYPES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 
 
@@ -33,15 +41,29 @@ class Toy:
         image = bytearray(size)
         for symbol in symbols:
             initial = self.variables[symbol.path][2]
-            image[symbol.offset : symbol.offset + symbol.size] = (initial & (1 << 8 * symbol.size) - 1).to_bytes(symbol.size, "little")
+            image[symbol.offset : symbol.offset + symbol.size] = (
+                initial & (1 << 8 * symbol.size) - 1
+            ).to_bytes(symbol.size, "little")
         places = {symbol.path: symbol.offset for symbol in symbols}
         text = "\n".join(self._function(task, places) for task in self.tasks)
+        end = regions["G"].offset + regions["G"].size
         return Application(
-            abi=ABI_VERSION, name=name, digest=name, target=target(), block_size=size, inputs=regions["I"],
-            outputs=regions["Q"], markers=regions["M"], shared=Region(HEADER_SIZE, regions["G"].offset + regions["G"].size - HEADER_SIZE),
-            image=bytes(image), symbols=(*symbols, *self.extra), tasks=self.tasks, pous=("Main", "Other"), pou_files=("main.st", "other.st"),
+            abi=ABI_VERSION,
+            name=name,
+            digest=name,
+            target=target(),
+            block_size=size,
+            inputs=regions["I"],
+            outputs=regions["Q"],
+            markers=regions["M"],
+            shared=Region(HEADER_SIZE, end - HEADER_SIZE),
+            image=bytes(image),
+            symbols=(*symbols, *self.extra),
+            tasks=self.tasks,
+            pous=("Main", "Other"),
+            pou_files=("main.st", "other.st"),
             object_code=compile_ir(text),
-        )  # fmt: skip
+        )
 
     def _layout(self) -> tuple[tuple[Symbol, ...], dict[str, Region], int]:
         symbols, regions, offset = [], {}, HEADER_SIZE
@@ -54,7 +76,9 @@ class Toy:
                     offset += -offset % size
                     owner = area if area in owners else ""
                     location = f"%{area}B{offset - start}" if area in "IQM" else ""
-                    symbols.append(Symbol(path, kind, offset, size, owner=owner, access="rw", location=location))
+                    symbols.append(
+                        Symbol(path, kind, offset, size, owner=owner, access="rw", location=location)
+                    )
                     offset += size
             if area in "IQ":
                 offset = max(offset, start + self.image_bytes)
@@ -86,7 +110,8 @@ def store(place: str, value: str, size: int = 8) -> str:
 
 def context(name: str, offset: int, size: int = 8) -> str:
     pointer = f"%p{next(_NUMBERS)}"
-    return f"  {pointer} = getelementptr i8, ptr %context, i64 {offset}\n  %{name} = load volatile {IR_TYPES[size]}, ptr {pointer}\n"
+    place = f"  {pointer} = getelementptr i8, ptr %context, i64 {offset}\n"
+    return place + f"  %{name} = load volatile {IR_TYPES[size]}, ptr {pointer}\n"
 
 
 def count(place: str, name: str = "n") -> str:
@@ -184,3 +209,33 @@ def counter(**changes: object) -> Toy:
         + load("spin", "Spin") + spin_when("%spin")
     )  # fmt: skip
     return dataclasses.replace(Toy(variables, {"Main": body}), **changes)
+
+
+def work_for(value: str) -> str:
+    """Counts an i64 down to zero."""
+    number = next(_NUMBERS)
+    return f"""
+  %w{number} = alloca i64
+  store volatile i64 {value}, ptr %w{number}
+  br label %work{number}
+work{number}:
+  %wv{number} = load volatile i64, ptr %w{number}
+  %wd{number} = icmp sle i64 %wv{number}, 0
+  br i1 %wd{number}, label %rest{number}, label %more{number}
+more{number}:
+  %wm{number} = sub i64 %wv{number}, 1
+  store volatile i64 %wm{number}, ptr %w{number}
+  br label %work{number}
+rest{number}:
+"""
+
+
+def dangerous() -> Toy:
+    """``counter`` that also works, hangs and crashes on request."""
+    toy = counter()
+    extra = dict.fromkeys(("Work", "Hang", "Crash"), (IecType.LINT, "Main", 0))
+    body = (
+        toy.bodies["Main"] + load("work", "Work") + work_for("%work") + load("hang", "Hang") + hang_when("%hang")
+        + load("crash", "Crash") + crash_when("%crash")
+    )  # fmt: skip
+    return dataclasses.replace(toy, variables={**toy.variables, **extra}, bodies={"Main": body})

@@ -51,14 +51,13 @@ def check_plant(plant: Plant) -> Report:
 
 
 def _in_folder(problem: Problem, folder: pathlib.Path) -> Problem:
-    """Source places are relative to the plant; a person in another folder needs the way there."""
+    """The compiler names sources relative to the plant; who reads a message may be anywhere."""
     path = folder / problem.place.file
     if not problem.place.file or not path.exists():
         return problem
-    shown = path
-    if path.is_relative_to(pathlib.Path.cwd()):
-        shown = path.relative_to(pathlib.Path.cwd())
-    return msgspec.structs.replace(problem, place=msgspec.structs.replace(problem.place, file=str(shown)))
+    return msgspec.structs.replace(
+        problem, place=msgspec.structs.replace(problem.place, file=str(path.absolute()))
+    )
 
 
 def unconnected(plant: Plant, symbols: Iterable[Symbol]) -> tuple[Problem, ...]:

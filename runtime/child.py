@@ -19,7 +19,7 @@ from runtime.control import Handler, Listener, Message, Peer
 from scan.problem import TickworkError, fail
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-READY_S = 30.0  # numba and asyncua take seconds to import on a small machine with a cold cache
+READY_S = 120.0  # the scan engine is compiled once; a small and busy machine takes its time
 STOP_S = 5.0
 
 

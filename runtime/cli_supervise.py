@@ -10,7 +10,7 @@ import typer
 from runtime import console
 
 if TYPE_CHECKING:
-    from supervisor.main import Ready
+    from supervisor.settings import Ready
 
 app = typer.Typer()
 
@@ -46,7 +46,8 @@ def supervise(
 
     Example: tickwork supervise --port 8080
     """
-    from supervisor.main import Settings, serve
+    from supervisor.main import serve
+    from supervisor.settings import Settings
 
     def told(ready: Ready) -> None:
         if json:

@@ -7,6 +7,7 @@ deployment was understood and not carried out) · 70 a fault in tickwork itself.
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -77,8 +78,8 @@ def show_problems(problems: Sequence[Problem]) -> None:
 
 
 def styled(problem: Problem) -> Text:
-    """A problem with its mark in colour; the text is that of ``Problem.render``."""
-    text = Text(problem.render())
+    """A problem with its mark in colour; files below the working directory are shown from there."""
+    text = Text(problem.render().replace(f"{pathlib.Path.cwd()}/", ""))
     colour = "bold red" if problem.severity == "error" else "bold yellow"
     text.highlight_words([f"{problem.severity}[{problem.code}]"], colour)
     text.highlight_regex(r"(?m)^\s*\^+\s*$", colour)

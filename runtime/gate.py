@@ -73,7 +73,6 @@ class Gate:
         try:
             await self._local.start()
             await self._start_servers()
-            self._parent.event("ready")
             self._tell_endpoints()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._run_link())
@@ -285,6 +284,7 @@ async def serve() -> int:
     if not first.done():
         first.cancel()
         return 0
+    peer.event("ready")  # the rest waits for the scan process, however long that takes
     gates.append(Gate(first.result(), peer))
     for event, fields in early:
         gates[0].heard(event, fields)

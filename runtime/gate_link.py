@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
+import programs
 import scan
 from runtime import control
 from runtime.commander import Commander
@@ -31,7 +33,7 @@ from runtime.state import StateDirectory, write_atomically
 from runtime.uplink import State, Uplink
 from runtime.uplink_buffer import Buffer
 from runtime.uplink_client import LinkClient
-from runtime.uplink_identity import Enrolment, Identity, check_signature, check_url
+from runtime.uplink_identity import Enrolment, Identity, check_url
 from runtime.uplink_report import Changes, Reporter, describe, reported_symbols
 from scan.problem import Problem, TickworkError, fail
 
@@ -57,7 +59,7 @@ class GateLink:
         status: Callable[[], Status],
         deploy: Deployer,
     ) -> None:
-        self._supervisor_key = enrolment.supervisor_key
+        self._signers = {base64.b64decode(enrolment.supervisor_key).hex()}
         self._section = job.supervisor or SupervisorSection(enrolment.url)
         self._state = StateDirectory(job.state)
         self._view = view
@@ -182,18 +184,33 @@ class GateLink:
             task.add_done_callback(self._work.discard)
 
     async def _carry_out(self, order: Command | Deploy | Fetch) -> None:
-        if isinstance(order, Command):
-            outcome = await self._commander.execute(order, "supervisor")
-            self.uplink.result(
-                CommandResult(
-                    order.id, outcome.state, outcome.scan, time.time_ns(), outcome.value, outcome.problem  # type: ignore[arg-type]
-                )
-            )  # fmt: skip
-        elif isinstance(order, Deploy):
-            await self._carry_out_deploy(order)
-        else:
-            self.uplink.fetched(await self._fetch(order))
+        """Every order gets an answer, also when carrying it out meets a fault of ours."""
+        try:
+            if isinstance(order, Command):
+                self.uplink.result(await self._carry_out_command(order))
+            elif isinstance(order, Deploy):
+                await self._carry_out_deploy(order)
+            else:
+                self.uplink.fetched(await self._fetch(order))
+        except Exception as error:
+            log.exception("an order could not be carried out", order=type(order).__name__)
+            self._answer_fault(order, Problem("CL9001", "this is a fault in tickwork", found=repr(error)))
         self.client.wake()
+
+    def _answer_fault(self, order: Command | Deploy | Fetch, problem: Problem) -> None:
+        now_ns = time.time_ns()
+        if isinstance(order, Command):
+            self.uplink.result(CommandResult(order.id, "uncertain", time_ns=now_ns, problem=problem))
+        elif isinstance(order, Deploy):
+            self.uplink.deploy_state(DeployState(order.id, "refused", problems=(problem,), time_ns=now_ns))
+        else:
+            self.uplink.fetched(Fetched(order.id, b"", problem))
+
+    async def _carry_out_command(self, order: Command) -> CommandResult:
+        outcome = await self._commander.execute(order, "supervisor")
+        return CommandResult(
+            order.id, outcome.state, outcome.scan, time.time_ns(), outcome.value, outcome.problem  # type: ignore[arg-type]
+        )  # fmt: skip
 
     async def _carry_out_deploy(self, order: Deploy) -> None:
         path = self._state.run / f"incoming-{hashlib.sha256(order.id.encode()).hexdigest()[:16]}.twa"
@@ -202,7 +219,7 @@ class GateLink:
                 raise fail(
                     "LK4010", "the artifact arrived damaged", expected=order.digest, remedy="deploy again"
                 )
-            check_signature(self._supervisor_key, order)
+            await asyncio.to_thread(programs.open_artifact, order.artifact, trusted=self._signers)
             await asyncio.to_thread(write_atomically, path, order.artifact)
             await self._deploy(
                 str(path), order.id, order.user, order.cold

@@ -142,7 +142,7 @@ def _matches(path: str, patterns: tuple[str, ...]) -> bool:
 
 def load_plant(folder: pathlib.Path) -> Plant:
     """Reads ``folder/plant.toml`` (or the file itself). Raises TickworkError PL1006 if there is none."""
-    file = folder / FILE_NAME if folder.is_dir() else folder
+    file = (folder / FILE_NAME if folder.is_dir() else folder).absolute()
     try:
         data = file.read_bytes()[: FILE_SIZE_MAX + 1]
         text = data.decode("utf-8")
@@ -160,7 +160,7 @@ def load_plant(folder: pathlib.Path) -> Plant:
             found=error.strerror or str(error),
             remedy="give the folder of a plant, for example: tickwork check examples/water",
         ) from error
-    return parse_plant(text, folder=file.parent.absolute(), file=str(file))
+    return parse_plant(text, folder=file.parent, file=str(file))
 
 
 def parse_plant(text: str, *, folder: pathlib.Path, file: str = FILE_NAME) -> Plant:

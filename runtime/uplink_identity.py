@@ -11,9 +11,8 @@ import pathlib
 from urllib.parse import urlsplit
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from runtime import link
 from runtime.plant import is_loopback
@@ -78,19 +77,6 @@ def _load_or_make(path: pathlib.Path) -> Ed25519PrivateKey:
         raise fail(
             "LK3001", "the node's private key cannot be read", place=Place(str(path)), expected="32 bytes",
             found=str(error), remedy="restore it from a backup, or delete it and enrol the node anew",
-        ) from error  # fmt: skip
-
-
-def check_signature(supervisor_key: str, order: link.Deploy) -> None:
-    """Raises LK4012 unless the supervisor that enrolled this node signed exactly this artifact."""
-    try:
-        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(supervisor_key))
-        key.verify(order.signature, link.ARTIFACT_SIGNED + order.digest.encode())
-    except (InvalidSignature, ValueError) as error:
-        raise fail(
-            "LK4012", "the artifact is not signed by the supervisor of this node", expected="a valid signature",
-            found=f"{len(order.signature)} bytes that are none",
-            remedy="enrol the node anew if its supervisor was set up anew; otherwise somebody stands between",
         ) from error  # fmt: skip
 
 

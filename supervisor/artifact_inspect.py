@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import msgspec
 
-from scan.problem import Problem, TickworkError
+import programs
+from scan.problem import TickworkError
 from supervisor.artifacts import ArtifactInfo
 
 
@@ -23,12 +25,16 @@ def inspect(path: Path) -> int:
 
 def read(artifact: bytes) -> ArtifactInfo:
     """Raises TickworkError on anything that is no artifact."""
-    import io
-    import zipfile
+    found = programs.open_artifact(artifact)
+    tags = tuple((s.path, s.type.name) for s in found.symbols() if s.access != "none" and not s.dims)
+    return ArtifactInfo(
+        found.digest, found.manifest.name, tags, found.manifest.program, _devices(found.plant_text)
+    )
 
+
+def _devices(plant: str) -> tuple[str, ...]:
     try:
-        with zipfile.ZipFile(io.BytesIO(artifact)) as pack:
-            names = pack.namelist()
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise TickworkError(Problem("SV4003", "this is no artifact", found=str(error))) from error
-    return ArtifactInfo("", names[0] if names else "")
+        devices = tomllib.loads(plant).get("device", [])
+        return tuple(str(device["name"]) for device in devices)
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):
+        return ()  # the runtime reads the file in full and says what is wrong with it

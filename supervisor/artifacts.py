@@ -19,7 +19,7 @@ class ArtifactInfo(msgspec.Struct, frozen=True):
     digest: str  # SHA-256 of the file
     application: str
     tags: tuple[tuple[str, str], ...] = ()  # (path, IEC type)
-    tasks: tuple[str, ...] = ()
+    program: str = ""  # digest that identifies the behaviour
     devices: tuple[str, ...] = ()
 
 
@@ -37,7 +37,7 @@ class Artifacts:
         self._known: dict[str, ArtifactInfo] = {}
 
     async def take_in(self, artifact: bytes) -> ArtifactInfo:
-        """Look into an artifact that somebody sent and keep it. Raises TickworkError on anything else."""
+        """Look into an artifact and keep it. Raises TickworkError on anything else."""
         found = await self._inspector.inspect(artifact)
         digest = await asyncio.to_thread(self.files.put, artifact)
         self._known[digest] = msgspec.structs.replace(found, digest=digest)

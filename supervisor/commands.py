@@ -142,7 +142,7 @@ class CommandService:
         await self._move("node_id=? AND state='sent'", [node_id], "uncertain", _unanswered())
 
     async def _dispatch(self, node_id: str) -> None:
-        if not self._fleet.is_connected(node_id) or self._fleet.node(node_id).board is None:
+        if not self._fleet.is_ready(node_id):
             return
         now = self._now_ns()
 

@@ -1,4 +1,4 @@
-"""What a deployment would change on a runtime: its tags, tasks and devices against those of the artifact."""
+"""What a deployment would change on a runtime: its tags and devices against those of the artifact."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def plan_for(node: NodeState, info: ArtifactInfo) -> Plan:
         return Plan(node.node_id, node.name, "", info.digest, (), tuple(warnings))
     running = {tag.path: type_name(tag.type) for tag in describe.tags}
     changes = [
-        *_changes("tag", running, {path: kind for path, kind in info.tags if kind}),
-        *_changes("task", dict.fromkeys(describe.tasks, ""), dict.fromkeys(info.tasks, "")),
+        *_changes("tag", running, dict(info.tags)),
         *_changes("device", dict.fromkeys(describe.devices, ""), dict.fromkeys(info.devices, "")),
     ]
     return Plan(node.node_id, node.name, describe.digest, info.digest, tuple(changes), tuple(warnings))

@@ -59,7 +59,7 @@ class DeploymentService:
         self._store = store
         self._fleet = fleet
         self._artifacts = artifacts
-        self._key = key
+        self._key = key  # a runtime runs only what its supervisor signed
         self._files: ArtifactStore = artifacts.files
         self._now_ns = now_ns
         # node -> (deployment, digest) of a runtime that says it runs and has yet to show it in its status
@@ -178,7 +178,7 @@ class DeploymentService:
 
     async def _dispatch(self, node_id: str) -> None:
         """Send the oldest pending deployment, unless one is under way."""
-        if not self._fleet.is_connected(node_id):
+        if not self._fleet.is_ready(node_id):
             return
         now = self._now_ns()
 
@@ -205,11 +205,12 @@ class DeploymentService:
             problem = getattr(error, "problems", (Problem("SV4003", str(error)),))
             await self._move(number, node_id, "refused", problems=problem)
             return
-        digest, cold = str(row["artifact"]), bool(row["cold"])
+        digest = str(row["artifact"])
         signature = self._key.sign(ARTIFACT_SIGNED + digest.encode())
-        self._fleet.send(
-            node_id, Deploy(f"d{number}", artifact, digest, row["created_by"], cold, signature=signature)
+        order = Deploy(
+            f"d{number}", artifact, digest, row["created_by"], bool(row["cold"]), signature=signature
         )
+        self._fleet.send(node_id, order)
 
     async def progressed(self, node_id: str, message: DeployState) -> None:
         """What the runtime says of a deployment."""

@@ -56,6 +56,7 @@ class FleetService:
         self.bus = bus
         self._now_ns = now_ns
         self._links: dict[str, Link] = {}
+        self._ready: set[str] = set()  # connected, and has told what runs on it
         self.watchers: list[Watcher] = []
 
     async def load(self) -> None:
@@ -113,6 +114,7 @@ class FleetService:
     async def connected(self, node: NodeState, link: Link, address: str, offset_ns: int) -> None:
         older = self._links.get(node.node_id)
         self._links[node.node_id] = link
+        self._ready.discard(node.node_id)
         if older is not None:
             older.cut(4001, "the runtime connected anew")
         self._set_link(node, "up")
@@ -136,6 +138,7 @@ class FleetService:
             db.execute("UPDATE node SET version=? WHERE node_id=?", [describe.version, node.node_id])
 
         await self._store.run(work)
+        self._ready.add(node.node_id)
         for watcher in self.watchers:
             await watcher.link_up(node.node_id)
 
@@ -160,6 +163,7 @@ class FleetService:
         if self._links.get(node.node_id) is not link:
             return
         del self._links[node.node_id]
+        self._ready.discard(node.node_id)
         self.silent(node)
         self.tell(node.node_id, "link", "warning", "connection lost", {})
         status = msgspec.msgpack.encode(node.status) if node.status else None
@@ -237,8 +241,9 @@ class FleetService:
             link.send(message)
         return link is not None
 
-    def is_connected(self, node_id: str) -> bool:
-        return node_id in self._links
+    def is_ready(self, node_id: str) -> bool:
+        """Orders may be sent: the runtime is connected and has described itself."""
+        return node_id in self._ready
 
     def cut_all(self) -> None:
         for link in tuple(self._links.values()):

@@ -163,7 +163,7 @@ class ProgramService:
         require(actor, Role.ENGINEER)
         row, files = await self._store.run(lambda db: _with_texts(db, project_id))
         artifact = await self._compiler.build(files)
-        digest = await asyncio.to_thread(self._artifacts.files.put, artifact)
+        digest = (await self._artifacts.take_in(artifact)).digest
 
         def work(db: Database) -> Version:
             now = self._now_ns()

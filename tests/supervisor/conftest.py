@@ -223,6 +223,9 @@ async def make_node(supervisor: Supervisor) -> AsyncIterator[Callable[..., Await
             assert isinstance(await node.dial(), link.Welcome)
             await node.describe()
             await node.status()
+            async with asyncio.timeout(5):
+                while supervisor.parts.fleet.node(node.node_id).status is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
         return node
 
     yield make

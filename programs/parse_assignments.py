@@ -48,7 +48,7 @@ class Assignments(Variables):
                 expected="a variable",
                 remedy="put a variable, a member or an array element on the left",
             )
-        value = self.expression()
+        value = self.binary(0)
         key = self.keys[self.i]
         if key in (":=", "?=") or (key in WORD_ASSIGNMENTS and self.key(1) == "="):
             value = self._chained(value)
@@ -65,7 +65,7 @@ class Assignments(Variables):
             self.i += 1
         self.count_operator()
         self.enter()
-        value = self.expression()
+        value = self.binary(0)
         key = self.keys[self.i]
         if key in (":=", "?=") or (key in WORD_ASSIGNMENTS and self.key(1) == "="):
             value = self._chained(value)

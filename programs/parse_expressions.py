@@ -34,22 +34,27 @@ class Expressions(Atoms):
 
     in_initial = False  # inside a declaration's initial value, where (a := 1) is a structure
 
-    def expression(self, above: int = 0) -> ast.Expression:
-        """An expression of operators that bind tighter than ``above``."""
+    def expression(self) -> ast.Expression:
+        """A value."""
+        left = self.binary(0)
+        return left if self.keys[self.i] != ":=" else self._assignment_inside(left)
+
+    def binary(self, above: int) -> ast.Expression:
+        """Operands joined by operators that bind tighter than ``above``."""
         left = self.operand()
         keys = self.keys
         while True:
             key = keys[self.i]
             binding = PRECEDENCE.get(key)
             if binding is None or binding <= above:
-                return left if above or key != ":=" else self._assignment_inside(left)
+                return left
             at = self.starts[self.i]
             self.i += 1
             if key == "=" and keys[self.i] == "=" and self.starts[self.i] == at + 1:
                 self.report("ST1011", "== is no operator: = compares", at=(at, at + 2), remedy="write =")
                 self.i += 1
             self.count_operator()
-            right = self.expression(binding)
+            right = self.binary(binding)
             left = ast.Binary(left.start, right.end, "AND" if key == "&" else key, left, right, at)
 
     def _assignment_inside(self, left: ast.Expression) -> ast.Expression:

@@ -347,21 +347,30 @@ class Variables(Types):
                 if "\n" not in text[self.ends[last] - base : start - base]:
                     return _plain(text[start - base : end - base])
                 break
-        before: list[str] = []
-        at = self.starts[first]
+        return self._comment_before(first)
+
+    def _comment_before(self, first: int) -> str:
+        """Comments on the lines right before the token, pragmas between them left out."""
+        base, text = self.source.base, self.source.text
+        spans = [(*span, True) for span in self.tokens.comments.get(first, ())]
+        spans += [(*span, False) for span in self.tokens.pragmas.get(first, ())]
         previous_end = self.ends[first - 1] if first else base
-        for start, end in reversed(comments.get(first, ())):
-            between = text[end - base : at - base]
+        found: list[str] = []
+        at = self.starts[first]
+        for start, end, is_comment in sorted(spans, reverse=True):
             own_line = first == 0 or "\n" in text[previous_end - base : start - base]
-            if between.count("\n") > 1 or not own_line:
+            if text.count("\n", end - base, at - base) > 1 or not own_line:
                 break
-            before.append(_plain(text[start - base : end - base]))
+            if is_comment:
+                found.append(_plain(text[start - base : end - base]))
             at = start
-        return "\n".join(part for part in reversed(before) if part)[:COMMENT_CHARACTERS_MAX]
+        return "\n".join(part for part in reversed(found) if part)[:COMMENT_CHARACTERS_MAX]
 
 
 def _plain(comment: str) -> str:
     """The words of a comment without its marks."""
+    if comment.startswith("(* @"):
+        return ""  # marks that CODESYS 2 writes into its exports
     inner = comment[2:] if comment.startswith("//") else comment[2:].removesuffix("*)").removesuffix("*/")
     lines = [line.strip().strip("*").strip() for line in inner.splitlines()]
     return "\n".join(line for line in lines if line)[:COMMENT_CHARACTERS_MAX]

@@ -83,7 +83,13 @@ class Scope:
 
 def fits_open(source: hir.Type, target: hir.OpenArray) -> bool:
     """Whether an array may be given for ARRAY[*]."""
-    rank = source.rank if isinstance(source, hir.OpenArray) else len(source.dims) if isinstance(source, hir.Array) else -1
+    rank = (
+        source.rank
+        if isinstance(source, hir.OpenArray)
+        else len(source.dims)
+        if isinstance(source, hir.Array)
+        else -1
+    )
     return (
         isinstance(source, hir.Array | hir.OpenArray)
         and rank == target.rank

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from programs import ast, hir, types
 from programs.check_context import Context, Scope
+from programs.sfc_steps import declare_steps
 from programs.source import Source
 from programs.symbols import (
     InterfaceSymbol,
@@ -212,7 +213,14 @@ class Declarations:
             self._property(prop, symbol, scope)
         for action in node.actions:
             self._action(action, symbol, node.source)
+        self._steps(symbol, node.body, node.source)
         return symbol
+
+    def _steps(self, symbol: PouSymbol, body: ast.Body | None, source: Source) -> None:
+        if isinstance(body, ast.SfcBody) and symbol.kind not in ("function", "method"):
+            for name in declare_steps(symbol, body, source.path, source.line):
+                earlier = symbol.members[name.name.upper()].node
+                self.context.duplicate(name, name.name, earlier)
 
     def _hir_pou(self, key: str, kind: str, node: ast.Pou) -> hir.Pou:
         source = node.source
@@ -376,6 +384,7 @@ class Declarations:
         pou.end_line = source.line(max(node.end - 1, node.start))
         symbol = PouSymbol(key, "action", owner.scope, pou, node, owner=owner)
         owner.actions[upper] = symbol
+        self._steps(symbol, node.body, source)
         self.context.pous.setdefault(key, symbol)
 
     def _attach_actions(self, node: ast.ActionsOf, scope: Namespace, before: PouSymbol | None) -> None:

@@ -6,7 +6,7 @@ from programs import ast, hir, types
 from programs.check_calls import BodyCalls
 from programs.check_places import PlaceMeaning, PropertyMeaning, SymbolMeaning, ValueMeaning
 from programs.check_types import elementary
-from programs.check_values import Value
+from programs.check_values import Given, Value
 from programs.symbols import EnumValueSymbol, TypeSymbol
 
 DEPTH_MAX = 120  # nested expressions; Python's stack and the reader end there
@@ -67,6 +67,8 @@ class BodyExpressions(BodyCalls):
                 return self._initial_expression(node, want)
             case ast.NewExpression() | ast.TypeOperand():
                 return self._no_expression(node)
+        if isinstance(node, Given):
+            return node.value
         meaning = self.meaning(node)
         return self.rvalue(meaning, node) if meaning is not None else self.poison(node)
 

@@ -33,11 +33,11 @@ class Value:
         return self.type in types.LITERALS
 
 
-@dataclass(slots=True)
-class Loop:
-    """What an enclosing loop means to the statements in it."""
+@dataclass(slots=True, eq=False)
+class Given(ast.Node):
+    """An expression that has been checked already, where the tree of a call is put together."""
 
-    variable: hir.Variable | None = None
+    value: Value
 
 
 class BodyValues:

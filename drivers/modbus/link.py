@@ -163,7 +163,7 @@ class Link(asyncio.Protocol):
 
     def flush(self) -> None:
         """Sends what may be sent now, in one write."""
-        if not self.connected or self._transport is None:
+        if not self._queue or self._transport is None:
             return
         queue = self._queue
         while queue and self._outstanding() < self._max_outstanding and self._may_send():

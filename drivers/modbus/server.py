@@ -161,7 +161,7 @@ class ModbusServer:
             block = self.block()
         except Refusal as refusal:
             return exception(pdu[0], refusal.code)
-        return self.responder.answer(pdu, block, lambda *span: self._allows(client, *span))
+        return self.responder.answer(pdu, block, self._allows, client)
 
     async def carry_out(self, function: int, order: Order, client: str) -> bytes:
         """Writes, waits for the effect, and gives the reply."""
@@ -175,9 +175,6 @@ class ModbusServer:
             return self.responder.read_after(order, self.block())
         except Refusal as refusal:
             return exception(function, refusal.code)
-
-    def knows(self, unit: int) -> bool:
-        return not self.section.units or unit in self.section.units or unit in DIRECT_UNITS
 
     def _allows(self, client: str, table: str, address: int, count: int) -> bool:
         """Every address lies in a rule that holds for the client."""
@@ -230,6 +227,9 @@ class _Connection(asyncio.Protocol):
         self.peer = ""
         self.active_at = 0.0
         self._server = server
+        units = server.section.units
+        self._units = (*units, *DIRECT_UNITS) if units else ()
+        self._limited = server.section.requests_per_s > 0
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._writing: asyncio.Task[None] | None = None
@@ -304,9 +304,9 @@ class _Connection(asyncio.Protocol):
     def _answer(self, transaction: int, unit: int, pdu: bytes) -> bytes:
         """The reply, or b"" while a write is under way."""
         server = self._server
-        if not server.knows(unit):
+        if self._units and unit not in self._units:
             return exception(pdu[0], ExceptionCode.GATEWAY_TARGET_FAILED)
-        if server.section.requests_per_s and not self._take_token():
+        if self._limited and not self._take_token():
             return exception(pdu[0], ExceptionCode.SERVER_DEVICE_BUSY)
         answer = server.answer(pdu, self.peer)
         if isinstance(answer, bytes):

@@ -9,6 +9,8 @@ profile beyond what the program uses read as 0 and cannot be written; all others
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +37,29 @@ class Refusal(Exception):  # noqa: N818 - an answer of the protocol, not an erro
         self.code = code
 
 
+class Plan(NamedTuple):
+    """A read, prepared: which bytes of the block go on the wire. ``holes``: those that read as 0."""
+
+    index: npt.NDArray[np.intp]
+    shifts: npt.NDArray[np.uint8] | None  # bits only
+    holes: npt.NDArray[np.intp] | None
+
+    def read(self, block: npt.NDArray[np.uint8]) -> bytes:
+        """Registers as on the wire, or packed bits with the first in bit 0."""
+        values = block[self.index]
+        if self.shifts is not None:
+            values >>= self.shifts
+            values &= 1
+        if self.holes is not None:
+            values[self.holes] = 0
+        return values.tobytes() if self.shifts is None else np.packbits(values, bitorder="little").tobytes()
+
+
+def _holes(index: npt.NDArray[np.int32]) -> npt.NDArray[np.intp] | None:
+    found = np.flatnonzero(index < 0)
+    return found if len(found) else None
+
+
 class AddressMap:
     """The map for one application; made anew when the program changes. ``problems``: entries that do not fit it."""
 
@@ -54,26 +79,19 @@ class AddressMap:
 
     # ------------------------------------------------------------ reading
 
-    def read_bits(self, block: npt.NDArray[np.uint8], table: str, address: int, count: int) -> bytes:
-        """Packed bits, first in bit 0. Raises Refusal(2)."""
+    def plan_bits(self, table: str, address: int, count: int) -> Plan:
+        """How to read ``count`` bits. Raises Refusal(2)."""
         index = self._bits[table][address : address + count]
         if len(index) < count or index.min() == ILLEGAL:
             raise Refusal(2)
-        values = block[index] >> self._shifts[table][address : address + count] & 1
-        values[index < 0] = 0
-        return np.packbits(values, bitorder="little").tobytes()
+        return Plan(index.astype(np.intp), self._shifts[table][address : address + count], _holes(index))
 
-    def read_registers(self, block: npt.NDArray[np.uint8], table: str, address: int, count: int) -> bytes:
-        """Registers as on the wire. Raises Refusal(2)."""
+    def plan_registers(self, table: str, address: int, count: int) -> Plan:
+        """How to read ``count`` registers. Raises Refusal(2)."""
         index = self._bytes[table][2 * address : 2 * (address + count)]
-        if len(index) < 2 * count:
+        if len(index) < 2 * count or index.min() == ILLEGAL:
             raise Refusal(2)
-        values = block[index]
-        if index.min() < 0:
-            if index.min() == ILLEGAL:
-                raise Refusal(2)
-            values[index < 0] = 0
-        return values.tobytes()
+        return Plan(index.astype(np.intp), None, _holes(index))
 
     # ------------------------------------------------------------ writing
 

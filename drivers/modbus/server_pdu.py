@@ -23,12 +23,13 @@ from drivers.modbus.pdu import (
     ExceptionCode,
     Function,
 )
-from drivers.modbus.server_map import AddressMap, Refusal
+from drivers.modbus.server_map import AddressMap, Plan, Refusal
 from scan.abi import Symbol
 
 _PAIR = struct.Struct(">HH")
 Block = npt.NDArray[np.uint8]
-Allowed = Callable[[str, int, int], bool]  # table, first address, count
+Allowed = Callable[[str, str, int, int], bool]  # client, table, first address, count
+PLANS_MAX = 4096  # different read requests that are kept prepared
 
 
 class Order(NamedTuple):
@@ -48,6 +49,16 @@ class Identity(NamedTuple):
     name: str
 
 
+class Write(NamedTuple):
+    """Who wants to write, and what decides."""
+
+    allowed: Allowed
+    client: str
+
+    def require(self, table: str, address: int, count: int) -> None:
+        _require(self.allowed(self.client, table, address, count), ExceptionCode.ILLEGAL_DATA_ADDRESS)
+
+
 def exception(function: int, code: int) -> bytes:
     return bytes((function & 0x7F | EXCEPTION_FLAG, code))
 
@@ -58,7 +69,8 @@ class Responder:
     def __init__(self, address_map: AddressMap, identity: Identity) -> None:
         self.map = address_map
         self._identity = identity
-        self._handlers: dict[int, Callable[[bytes, Block, Allowed], bytes | Order]] = {
+        self._plans: dict[bytes, tuple[bytes, Plan]] = {}
+        self._handlers: dict[int, Callable[[bytes, Block, Write], bytes | Order]] = {
             Function.READ_COILS: self._read_bits,
             Function.READ_DISCRETE_INPUTS: self._read_bits,
             Function.READ_HOLDING_REGISTERS: self._read_registers,
@@ -72,13 +84,19 @@ class Responder:
             Function.ENCAPSULATED_INTERFACE: self._identify,
         }
 
-    def answer(self, pdu: bytes, block: Block, allowed: Allowed) -> bytes | Order:
-        """The reply PDU, or the order to carry out first. Never raises on any bytes."""
+    def answer(self, pdu: bytes, block: Block, allowed: Allowed, client: str = "") -> bytes | Order:
+        """The reply PDU, or the order to carry out first. Never raises on any bytes.
+
+        ``allowed`` decides on writes of ``client``.
+        """
+        prepared = self._plans.get(pdu)
+        if prepared is not None:
+            return prepared[0] + prepared[1].read(block)
         handler = self._handlers.get(pdu[0])
         if handler is None:
             return exception(pdu[0], ExceptionCode.ILLEGAL_FUNCTION)
         try:
-            return handler(pdu, block, allowed)
+            return handler(pdu, block, Write(allowed, client))
         except Refusal as refusal:
             return exception(pdu[0], refusal.code)
 
@@ -86,55 +104,61 @@ class Responder:
         """The reply to FC 23 once its write has taken effect."""
         assert order.then_read is not None
         address, count = order.then_read
-        data = self.map.read_registers(block, "holding-registers", address, count)
+        data = self.map.plan_registers("holding-registers", address, count).read(block)
         return bytes((Function.READ_WRITE_MULTIPLE_REGISTERS, len(data))) + data
 
     # ------------------------------------------------------------ reading
 
-    def _read_bits(self, pdu: bytes, block: Block, _allowed: Allowed) -> bytes:
+    def _read_bits(self, pdu: bytes, block: Block, _write: Write) -> bytes:
         address, count = _span(pdu, READ_BITS_MAX)
         table = "coils" if pdu[0] == Function.READ_COILS else "discrete-inputs"
-        data = self.map.read_bits(block, table, address, count)
-        return bytes((pdu[0], len(data))) + data
+        return self._prepare(pdu, (count + 7) // 8, self.map.plan_bits(table, address, count), block)
 
-    def _read_registers(self, pdu: bytes, block: Block, _allowed: Allowed) -> bytes:
+    def _read_registers(self, pdu: bytes, block: Block, _write: Write) -> bytes:
         address, count = _span(pdu, READ_REGISTERS_MAX)
         table = "holding-registers" if pdu[0] == Function.READ_HOLDING_REGISTERS else "input-registers"
-        data = self.map.read_registers(block, table, address, count)
-        return bytes((pdu[0], len(data))) + data
+        return self._prepare(pdu, 2 * count, self.map.plan_registers(table, address, count), block)
+
+    def _prepare(self, pdu: bytes, size: int, plan: Plan, block: Block) -> bytes:
+        """Keeps the plan: clients ask the same again and again."""
+        if len(self._plans) >= PLANS_MAX:
+            self._plans.clear()
+        head = bytes((pdu[0], size))
+        self._plans[pdu] = (head, plan)
+        return head + plan.read(block)
 
     # ------------------------------------------------------------ writing
 
-    def _write_coil(self, pdu: bytes, _block: Block, allowed: Allowed) -> Order:
+    def _write_coil(self, pdu: bytes, _block: Block, write: Write) -> Order:
         address, value = _exact(pdu)
         _require(value in (0x0000, 0xFF00), ExceptionCode.ILLEGAL_DATA_VALUE)
-        _may(allowed, "coils", address, 1)
+        write.require("coils", address, 1)
         return Order(self.map.coils(address, 1, b"\1" if value else b"\0"), pdu)
 
-    def _write_register(self, pdu: bytes, _block: Block, allowed: Allowed) -> Order:
+    def _write_register(self, pdu: bytes, _block: Block, write: Write) -> Order:
         address, _value = _exact(pdu)
-        _may(allowed, "holding-registers", address, 1)
+        write.require("holding-registers", address, 1)
         return Order(self.map.registers(address, pdu[3:5]), pdu)
 
-    def _write_coils(self, pdu: bytes, _block: Block, allowed: Allowed) -> Order:
+    def _write_coils(self, pdu: bytes, _block: Block, write: Write) -> Order:
         address, count = _counted(pdu, WRITE_BITS_MAX, bits=True)
-        _may(allowed, "coils", address, count)
+        write.require("coils", address, count)
         return Order(self.map.coils(address, count, pdu[6:]), pdu[:5])
 
-    def _write_registers(self, pdu: bytes, _block: Block, allowed: Allowed) -> Order:
+    def _write_registers(self, pdu: bytes, _block: Block, write: Write) -> Order:
         address, count = _counted(pdu, WRITE_REGISTERS_MAX, bits=False)
-        _may(allowed, "holding-registers", address, count)
+        write.require("holding-registers", address, count)
         return Order(self.map.registers(address, pdu[6:]), pdu[:5])
 
-    def _mask_write(self, pdu: bytes, block: Block, allowed: Allowed) -> Order:
+    def _mask_write(self, pdu: bytes, block: Block, write: Write) -> Order:
         _require(len(pdu) == 7, ExceptionCode.ILLEGAL_DATA_VALUE)
         address, and_mask, or_mask = struct.unpack_from(">HHH", pdu, 1)
-        _may(allowed, "holding-registers", address, 1)
-        current = int.from_bytes(self.map.read_registers(block, "holding-registers", address, 1), "big")
+        write.require("holding-registers", address, 1)
+        current = int.from_bytes(self.map.plan_registers("holding-registers", address, 1).read(block), "big")
         value = current & and_mask | or_mask & ~and_mask & 0xFFFF
         return Order(self.map.registers(address, value.to_bytes(2, "big")), pdu)
 
-    def _read_write(self, pdu: bytes, block: Block, allowed: Allowed) -> Order:
+    def _read_write(self, pdu: bytes, block: Block, write: Write) -> Order:
         _require(len(pdu) >= 10, ExceptionCode.ILLEGAL_DATA_VALUE)
         read_address, read_count, address, count, size = struct.unpack_from(">HHHHB", pdu, 1)
         right = (
@@ -143,7 +167,7 @@ class Responder:
             and size == 2 * count == len(pdu) - 10
         )
         _require(right, ExceptionCode.ILLEGAL_DATA_VALUE)
-        _may(allowed, "holding-registers", address, count)
+        write.require("holding-registers", address, count)
         self.map.read_registers(
             block, "holding-registers", read_address, read_count
         )  # legal before the write
@@ -151,7 +175,7 @@ class Responder:
 
     # ------------------------------------------------------------ identification
 
-    def _identify(self, pdu: bytes, _block: Block, _allowed: Allowed) -> bytes:
+    def _identify(self, pdu: bytes, _block: Block, _write: Write) -> bytes:
         """FC 43/14 (§6.21): stream access to basic (1) and regular (2, 3) objects, or one object (4)."""
         _require(len(pdu) >= 2 and pdu[1] == 14, ExceptionCode.ILLEGAL_FUNCTION)
         _require(len(pdu) == 4 and 1 <= pdu[2] <= 4, ExceptionCode.ILLEGAL_DATA_VALUE)
@@ -187,10 +211,6 @@ def _counted(pdu: bytes, count_max: int, *, bits: bool) -> tuple[int, int]:
     size = (count + 7) // 8 if bits else 2 * count
     _require(1 <= count <= count_max and pdu[5] == size == len(pdu) - 6, ExceptionCode.ILLEGAL_DATA_VALUE)
     return address, count
-
-
-def _may(allowed: Allowed, table: str, address: int, count: int) -> None:
-    _require(allowed(table, address, count), ExceptionCode.ILLEGAL_DATA_ADDRESS)
 
 
 def _require(condition: bool, code: int) -> None:

@@ -40,13 +40,13 @@ class Refusal(Exception):  # noqa: N818 - an answer of the protocol, not an erro
 class Plan(NamedTuple):
     """A read, prepared: which bytes of the block go on the wire. ``holes``: those that read as 0."""
 
-    index: npt.NDArray[np.intp]
+    places: npt.NDArray[np.intp]
     shifts: npt.NDArray[np.uint8] | None  # bits only
     holes: npt.NDArray[np.intp] | None
 
     def read(self, block: npt.NDArray[np.uint8]) -> bytes:
         """Registers as on the wire, or packed bits with the first in bit 0."""
-        values = block[self.index]
+        values = block[self.places]
         if self.shifts is not None:
             values >>= self.shifts
             values &= 1

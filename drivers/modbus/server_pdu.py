@@ -168,9 +168,7 @@ class Responder:
         )
         _require(right, ExceptionCode.ILLEGAL_DATA_VALUE)
         write.require("holding-registers", address, count)
-        self.map.read_registers(
-            block, "holding-registers", read_address, read_count
-        )  # legal before the write
+        self.map.plan_registers("holding-registers", read_address, read_count)  # legal before the write
         return Order(self.map.registers(address, pdu[10:]), b"", (read_address, read_count))
 
     # ------------------------------------------------------------ identification

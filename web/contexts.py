@@ -102,6 +102,15 @@ class Shell:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamSource:
+    """The element that listens; ``oob``: it takes the place of the one on the page."""
+
+    TEMPLATE: ClassVar[str] = "stream.html"
+    address: str
+    oob: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ProblemView:
     code: str
     message: str
@@ -191,13 +200,6 @@ class FleetTable:
     now: Moment
 
 
-@dataclass(frozen=True, slots=True)
-class FleetPage:
-    TEMPLATE: ClassVar[str] = "fleet.html"
-    shell: Shell
-    table: FleetTable
-
-
 # ---------------------------------------------------------------- one runtime
 
 
@@ -282,7 +284,6 @@ class TagTable:
     previous: str
     following: str
     first: int
-    stream: str
     csv: str
     stale: bool
 
@@ -303,6 +304,14 @@ class EventList:
     TEMPLATE: ClassVar[str] = "event_list.html"
     events: tuple[EventView, ...]
     with_runtime: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPage:
+    TEMPLATE: ClassVar[str] = "fleet.html"
+    shell: Shell
+    table: FleetTable
+    events: EventList
 
 
 @dataclass(frozen=True, slots=True)

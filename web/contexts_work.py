@@ -18,7 +18,7 @@ class TrendSeries:
     value: Cell
     href: str
     remove: str
-    step: bool  # drawn as held values
+    kind: str  # "real", "bool", "step": the last two are drawn as held values
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +363,6 @@ class ProgramView:
     TEMPLATE: ClassVar[str] = "program_view.html"
     shell: Shell
     name: str
-    node: str
     digest: str
     version: str  # "water, version 3", "" when it did not come from here
     editor: str

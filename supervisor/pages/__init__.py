@@ -12,6 +12,7 @@ from supervisor.pages.live_views import LivePages
 from supervisor.pages.plant_pages import PlantModel, PlantPages
 from supervisor.pages.program_pages import ProgramPages
 from supervisor.pages.session_pages import SessionPages
+from supervisor.pages.source_pages import SourceModel, SourcePages
 from supervisor.pages.static_files import HashedFiles
 from supervisor.pages.trend_pages import TrendPages
 from supervisor.services import Services
@@ -34,15 +35,16 @@ SECURITY_HEADERS = {
 
 def routes(services: Services) -> list[BaseRoute]:
     """All pages, their stream and their static files."""
-    model, work = PlantModel(services), DeploymentModel(services)
+    model, work, sources = PlantModel(services), DeploymentModel(services), SourceModel(services)
     return [
         *SessionPages(services).routes(),
         *PlantPages(services, model).routes(),
+        *SourcePages(services, sources).routes(),
         *TrendPages(services).routes(),
         *ProgramPages(services).routes(),
         *DeploymentPages(services, work).routes(),
         *AdminPages(services).routes(),
-        *LivePages(services, model, work).routes(),
+        *LivePages(services, model, work, sources).routes(),
         Mount("/static", access(None)(HashedFiles()), name="static"),
     ]
 

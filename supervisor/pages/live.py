@@ -3,7 +3,8 @@
 Theory. A page names its view; the view is a few *parts*, each a context that the page was rendered from. After every
 update of the subscription the parts are made anew and compared with what was sent last: where only live cells differ
 they go out together in one ``tick``, where the structure differs the part's HTML goes out to be morphed in place.
-Nothing is queued: a client that reads slowly gets fewer, newer states.
+Nothing is queued: a client that reads slowly gets fewer, newer states. Every stream begins with all parts, because the
+page may be older than its stream: what happened in between, or while the stream was cut, must not be missed.
 
 Messages: ``beat`` and ``tick`` carry ``{"now": ms, "c": [[key, text, quality, changed_ms, reason], …],
 "m": [[key, ms], …]}``; a message without a name is HTML for htmx.
@@ -36,7 +37,7 @@ _json = msgspec.json.Encoder()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of the page: the element ``target`` was made from ``context``."""
+    """A piece of the page: the element ``target`` was made from ``context``; a tuple of cells has no element."""
 
     target: str
     context: Any
@@ -46,7 +47,7 @@ class Part:
 class View:
     """What one stream shows. ``make`` gives the parts as they are now, ``tags`` what is followed value by value."""
 
-    make: Callable[[], Awaitable[tuple[Part, ...]]]
+    make: Callable[[bool], Awaitable[tuple[Part, ...]]]  # argument: everything, also what seldom changes
     tags: dict[str, tuple[str, ...]]
     concerns: Callable[[Update], bool]
     fleet: bool = True
@@ -97,15 +98,15 @@ class Sent:
             moments: dict[str, int] = {}
             shape = outline(part.context, cells, moments)
             whole = self._outlines.get(part.target) != shape or self._redraw(part, now_s)
-            first = part.target not in self._outlines
             self._outlines[part.target] = shape
-            if whole and not first:
+            only_cells = isinstance(part.context, tuple)
+            if whole and not only_cells:
                 html.append(partial(part))
             new = [cell for cell in cells.values() if self._cells.get(cell.key) != (cell.text, cell.quality)]
             self._cells.update((cell.key, (cell.text, cell.quality)) for cell in new)
             late = [(key, ms) for key, ms in moments.items() if self._moments.get(key) != ms]
             self._moments.update(late)
-            if not whole or first:
+            if not whole or only_cells:
                 changed += [(cell.key, cell.text, cell.quality) for cell in new]
                 times += late
         return html, changed, times
@@ -130,14 +131,16 @@ async def frames(view: View, subscription: Subscription, wall_ms: Callable[[], i
     sent = Sent()
     try:
         yield _tick("beat", wall_ms(), [], [])
-        html, cells, moments = sent.difference(await view.make(), time.monotonic())
+        html, cells, moments = sent.difference(await view.make(True), time.monotonic())
+        if html:
+            yield frame("\n".join(html))
         yield _tick("tick", wall_ms(), cells, moments)
         while True:
             update = await subscription.next(interval_ms=INTERVAL_MS, beat_ms=BEAT_MS)
             changed = [_value(value, view.by_node) for value in update.values]
             html, moments = [], []
             if update.resync or view.concerns(update):
-                html, cells, moments = sent.difference(await view.make(), time.monotonic())
+                html, cells, moments = sent.difference(await view.make(update.resync), time.monotonic())
                 changed = cells + changed
             if html:
                 yield frame("\n".join(html))

@@ -15,16 +15,20 @@ from supervisor.pages import views
 from supervisor.pages.deployment_pages import DeploymentModel
 from supervisor.pages.live import Part, Streams, View
 from supervisor.pages.plant_pages import EVENTS_PER_PAGE, PlantModel, tag_query
+from supervisor.pages.source_pages import SourceModel, first_file
 from supervisor.pages.trend_pages import asked
 from supervisor.problems import not_found
-from supervisor.services import Services
+from supervisor.services import Services, StreamEnded
 
 
 class LivePages:
-    def __init__(self, services: Services, model: PlantModel, work: DeploymentModel) -> None:
+    def __init__(
+        self, services: Services, model: PlantModel, work: DeploymentModel, sources: SourceModel
+    ) -> None:
         self._services = services
         self._model = model
         self._work = work
+        self._sources = sources
         self.streams = Streams()
 
     def routes(self) -> list[Route]:
@@ -40,6 +44,7 @@ class LivePages:
             "trend": self._trend,
             "deployment": self._deployment,
             "deployments": self._deployments,
+            "program": self._program,
             "plain": self._plain,
         }
         name = request.query_params.get("view", "")
@@ -55,9 +60,10 @@ class LivePages:
         actor: Actor = request.state.actor
         search, show, _ = tag_query(request)
 
-        async def make() -> tuple[Part, ...]:
+        async def make(whole: bool) -> tuple[Part, ...]:
             table = await self._model.fleet(actor, search=search, show=show)
-            return Part("fleet", table), await self._tree(actor, "", "fleet", "")
+            events = await self._model.events(actor)
+            return Part("fleet", table), Part("event-list", events), await self._tree(actor, "", "fleet", "")
 
         return View(make, {}, lambda update: True)
 
@@ -68,8 +74,10 @@ class LivePages:
         table, paths = await self._model.tags(actor, node_id, search=search, show=show, start=start)
         digest = (await self._services.fleet.runtime(actor, node_id)).runtime.digest
 
-        async def make() -> tuple[Part, ...]:
+        async def make(whole: bool) -> tuple[Part, ...]:
             detail = await self._services.fleet.runtime(actor, node_id)
+            if detail.runtime.digest != digest:
+                raise StreamEnded  # other tags: the browser connects anew, and the stream follows them
             parts = [
                 Part("runtime-head", await self._model.head(actor, detail)),
                 Part("tasks", self._model.tasks(detail)),
@@ -78,7 +86,7 @@ class LivePages:
                 Part("held", frame.held_of(detail.runtime)),
                 await self._tree(actor, node_id, "", "overview"),
             ]
-            if detail.runtime.link != "up" or detail.runtime.digest != digest or table.stale:
+            if whole or detail.runtime.link != "up" or table.stale:
                 changed, _ = await self._model.tags(actor, node_id, search=search, show=show, start=start)
                 parts.append(Part("tags", changed))
             return tuple(parts)
@@ -89,7 +97,7 @@ class LivePages:
         actor: Actor = request.state.actor
         node_id, path = request.query_params.get("node", ""), request.query_params.get("path", "")
 
-        async def make() -> tuple[Part, ...]:
+        async def make(whole: bool) -> tuple[Part, ...]:
             detail = await self._services.fleet.runtime(actor, node_id)
             return (Part("held", frame.held_of(detail.runtime)), await self._tree(actor, node_id, "", ""))
 
@@ -109,7 +117,7 @@ class LivePages:
             for runtime in wanted
         }
 
-        async def make() -> tuple[Part, ...]:
+        async def make(whole: bool) -> tuple[Part, ...]:
             return (await self._tree(actor, node_id, "" if node_id else "forces", "forces"),)
 
         return View(
@@ -120,7 +128,7 @@ class LivePages:
         actor: Actor = request.state.actor
         node_id, kind = request.query_params.get("node", ""), request.query_params.get("kind", "")
 
-        async def make() -> tuple[Part, ...]:
+        async def make(whole: bool) -> tuple[Part, ...]:
             rows = await self._services.fleet.events(
                 actor, node_id=node_id, kind=kind, page=Page(limit=EVENTS_PER_PAGE)
             )
@@ -139,7 +147,7 @@ class LivePages:
             if key.node_id in known:
                 tags[key.node_id] = (*tags.get(key.node_id, ()), key.path)
 
-        async def make() -> tuple[Part, ...]:
+        async def make(whole: bool) -> tuple[Part, ...]:
             return (await self._tree(actor, "", "trend", ""),)
 
         return View(make, tags, lambda update: bool(update.runtimes), by_node=True)
@@ -150,17 +158,17 @@ class LivePages:
         if not number.isdecimal():
             raise not_found("deployment", number)
 
-        async def make() -> tuple[Part, ...]:
+        async def make(whole: bool) -> tuple[Part, ...]:
             board = await self._work.board(actor, int(number), csrf)
             return Part("board", board), await self._tree(actor, "", "deployments", "")
 
-        await make()
+        await make(True)
         return View(make, {}, lambda update: bool(update.deployments or update.runtimes))
 
     async def _deployments(self, request: Request) -> View:
         actor: Actor = request.state.actor
 
-        async def make() -> tuple[Part, ...]:
+        async def make(whole: bool) -> tuple[Part, ...]:
             return (
                 Part("deployment-list", await self._work.list(actor)),
                 await self._tree(actor, "", "deployments", ""),
@@ -168,12 +176,34 @@ class LivePages:
 
         return View(make, {}, lambda update: bool(update.deployments or update.runtimes))
 
+    async def _program(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+        node_id, query = request.query_params.get("node", ""), request.query_params
+        detail = await self._services.fleet.runtime(actor, node_id)
+        _, _, files = await self._sources.running(actor, detail)
+        path = first_file(files, query.get("file", ""))
+        lines, _ = await self._sources.lines(actor, node_id, files, path, tuple(query.getlist("instance")))
+        paths = tuple({tag: None for _, items in lines for _, tag in items})
+        wanted = set(paths)
+
+        async def make(whole: bool) -> tuple[Part, ...]:
+            now = (await self._services.fleet.runtime(actor, node_id)).runtime
+            values = await self._services.fleet.tags(actor, node_id) if wanted else ()
+            cells = tuple(views.tag_cell(value) for value in values if value.path in wanted)
+            return (
+                Part("running-values", cells),
+                Part("held", frame.held_of(now)),
+                await self._tree(actor, node_id, "", "program"),
+            )
+
+        return View(make, {node_id: paths} if paths else {}, _about(node_id))
+
     async def _plain(self, request: Request) -> View:
         """A page without live parts of its own keeps the plant tree and the beat."""
         actor: Actor = request.state.actor
         section = request.query_params.get("section", "")
 
-        async def make() -> tuple[Part, ...]:
+        async def make(whole: bool) -> tuple[Part, ...]:
             return (await self._tree(actor, "", section, ""),)
 
         return View(make, {}, lambda update: bool(update.runtimes))

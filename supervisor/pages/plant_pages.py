@@ -69,9 +69,9 @@ class PlantModel:
     def devices(self, detail: RuntimeDetail) -> c.DeviceList:
         return figures.device_list(detail, stale=detail.runtime.link != "up")
 
-    async def events(self, actor: Actor, node_id: str) -> c.EventList:
+    async def events(self, actor: Actor, node_id: str = "") -> c.EventList:
         rows = await self._services.fleet.events(actor, node_id=node_id, page=Page(limit=EVENTS_BESIDE))
-        return views.event_list(rows)
+        return views.event_list(rows, with_runtime=not node_id)
 
     async def tags(
         self, actor: Actor, node_id: str, *, search: str, show: str, start: int
@@ -121,7 +121,7 @@ class PlantPages:
             return frame.html(request, table)
         stream = "/live?" + urlencode({"view": "fleet", "q": search, "show": show})
         shell = await frame.shell(request, self._services, "Fleet", section="fleet", stream=stream)
-        return frame.html(request, c.FleetPage(shell, table))
+        return frame.html(request, c.FleetPage(shell, table, await self._model.events(actor)))
 
     # ------------------------------------------------------------ one runtime
 
@@ -138,7 +138,7 @@ class PlantPages:
             self._services,
             detail.runtime.name,
             crumbs=(("Fleet", "/"),),
-            stream=table.stream,
+            stream=views.runtime_stream(node_id, search=search, show=show, start=start),
             runtime=detail.runtime,
             page="overview",
         )
@@ -167,7 +167,8 @@ class PlantPages:
         if not frame.is_partial(request):
             return await self.runtime(request)
         table, _ = await self._model.tags(actor, node_id, search=search, show=show, start=start)
-        response = frame.html(request, table)
+        stream = views.runtime_stream(node_id, search=search, show=show, start=start)
+        response = frame.html(request, table, 200, c.StreamSource(stream, True))
         response.headers["HX-Replace-Url"] = f"{views.runtime_href(node_id)}?{request.url.query}"
         return response
 

@@ -259,13 +259,12 @@ class ProgramPages:
             return frame.data(request, detail.versions, f"{detail.project.name}-versions")
         runs = await self._running(actor)
         newest = detail.project.versions
+        changed = project_href(project_id, "diff") + f"?old={newest}&new=0"
         page = w.VersionsPage(
             shell=await self._shell(request, detail, "Versions"),
             head=head(detail, "versions", actor),
             versions=tuple(_version_row(version, runs) for version in detail.versions),
-            draft_diff=project_href(project_id, "diff") + f"?old={newest}&new=0"
-            if newest and detail.project.dirty
-            else "",
+            draft_diff=changed if newest and detail.project.dirty else "",
             problems=tuple(views.problem_view(problem) for problem in error.problems) if error else (),
             message=message,
             publish=project_href(project_id, "publish"),

@@ -39,7 +39,7 @@ SPAN_MAX_MS = 10 * 366 * 86_400_000
 TABLE_ROWS = 50
 FOUND_MAX = 30
 POINTS_MAX = 2_000
-HELD_TYPES = frozenset({"REAL", "LREAL"})  # all others are drawn as held values
+REALS = frozenset({"REAL", "LREAL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,13 @@ class TrendPages:
         if frame.is_partial(request):
             return frame.html(request, search)
         values = [await self._value(actor, key) for key in ask.keys]
+        names = {runtime.node_id: runtime.name for runtime in await self._services.fleet.runtimes(actor)}
         traces = await self._traces(actor, ask, TABLE_ROWS * 4) if ask.keys else ()
         stream = ask.address("/live", view="trend") if ask.keys else ""
         page = w.TrendPage(
             shell=await frame.shell(request, self._services, "Trends", section="trend", stream=stream),
             series=tuple(
-                _series(number, key, value, ask)
+                _series(number, key, value, ask, names.get(key.node_id, key.node_id))
                 for number, (key, value) in enumerate(zip(ask.keys, values, strict=True), 1)
             ),
             ranges=tuple(
@@ -133,9 +134,7 @@ class TrendPages:
                 c.Link(text, ask.address(compare=name), name == ask.compare) for name, text, _ in COMPARES
             ),
             live=ask.live,
-            live_href=ask.address() + f"&from={ask.start_ms}&to={ask.end_ms}"
-            if ask.live
-            else _relative(ask, ask.range),
+            live_href=_fixed(ask) if ask.live else _relative(ask, ask.range),
             data=ask.address("/trend/data"),
             csv=ask.address(format="csv"),
             search=search,
@@ -244,24 +243,32 @@ def _iso(time_ns: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest // NS_PER_MS:03d}Z"
 
 
+def _fixed(ask: Asked) -> str:
+    return ask.address() + f"&from={ask.start_ms}&to={ask.end_ms}"
+
+
 def _relative(ask: Asked, name: str) -> str:
     fields = [("tag", _text(key)) for key in ask.keys] + [("range", name)]
     return "/trend?" + urlencode(fields + ([("compare", ask.compare)] if ask.compare else []))
 
 
-def _series(number: int, key: SeriesKey, value: TagValue | None, ask: Asked) -> w.TrendSeries:
+def _series(number: int, key: SeriesKey, value: TagValue | None, ask: Asked, runtime: str) -> w.TrendSeries:
     others = tuple(other for other in ask.keys if other != key)
     cell = views.tag_cell(value) if value else c.Cell(f"t:{key.path}", "–", "b")
     return w.TrendSeries(
         number=number,
         key=_text(key),
-        runtime=key.node_id,
+        runtime=runtime,
         path=key.path,
         unit=value.unit if value else "",
         value=c.Cell(f"{key.node_id}:{key.path}", cell.text, cell.quality),
         href=views.query(views.runtime_href(key.node_id, "tag"), path=key.path),
         remove=ask.address(keys=others),
-        step=value is None or value.type not in HELD_TYPES,
+        kind="bool"
+        if value and value.type == "BOOL"
+        else "real"
+        if value and value.type in REALS
+        else "step",
     )
 
 

@@ -264,6 +264,10 @@ def _tag_shown(value: TagValue, words: list[str], show: str) -> bool:
     return all(word in text for word in words)
 
 
+def runtime_stream(node_id: str, *, search: str, show: str, start: int) -> str:
+    return query("/live", view="runtime", node=node_id, q=search, show=show, start=start)
+
+
 def tag_table(
     node_id: str, values: tuple[TagValue, ...], *, search: str, show: str, start: int
 ) -> tuple[c.TagTable, tuple[str, ...]]:
@@ -271,7 +275,6 @@ def tag_table(
     found = tags_wanted(values, search=search, show=show)
     page = found[start : start + TAGS_PER_PAGE]
     href = runtime_href(node_id)
-    stream = query("/live", view="runtime", node=node_id, q=search, show=show, start=start)
 
     def at(place: int) -> str:
         return query(href, q=search, show=show, start=place) or href
@@ -289,7 +292,6 @@ def tag_table(
         previous=at(max(0, start - TAGS_PER_PAGE)) if start > 0 else "",
         following=at(start + TAGS_PER_PAGE) if start + TAGS_PER_PAGE < len(found) else "",
         first=start + 1,
-        stream=stream,
         csv=query(f"{href}/tags", q=search, show=show, format="csv"),
         stale=bool(values) and all(value.stale for value in values),
     )

@@ -126,6 +126,14 @@
     event.preventDefault();
     save();
   });
+  for (const button of document.querySelectorAll("[data-publish]")) {
+    button.form.addEventListener("submit", async (event) => {
+      if (editor.value === saved) return;
+      event.preventDefault();
+      await save();
+      if (editor.value === saved) button.form.submit();
+    });
+  }
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("[data-goto]");
     if (!link || link.dataset.file !== path || event.ctrlKey || event.metaKey) return;

@@ -61,19 +61,20 @@
   }
 
   function scaleOf(index) {
-    return body.series[index].unit || (rows[index]?.dataset.step === "yes" ? `step ${index}` : `tag ${index}`);
+    return body.series[index].unit || (rows[index]?.dataset.kind !== "real" ? `step ${index}` : `tag ${index}`);
   }
 
   function options() {
     const scales = { x: { time: true, min: from / 1000, max: to / 1000 } };
-    const axes = [axis("x", 2)];
+    const axes = [timeAxis()];
     const used = [];
     body.series.forEach((_, index) => {
       const scale = scaleOf(index);
       if (used.includes(scale)) return;
       used.push(scale);
-      scales[scale] = { range: (u, low, high) => padded(low, high) };
-      if (used.length <= 2) axes.push({ ...axis(scale, used.length === 1 ? 3 : 1), grid: { show: used.length === 1, stroke: css("--line"), width: 1 } });
+      const bool = rows[index]?.dataset.kind === "bool";
+      scales[scale] = { range: (u, low, high) => (bool ? [-0.2, 1.2] : padded(low, high)) };
+      if (used.length <= (box.clientWidth < 500 ? 1 : 2)) axes.push(valueAxis(scale, body.series[index].unit, bool, used.length === 1));
     });
     const series = [{}];
     body.series.forEach((one, index) => series.push(curve(index, scaleOf(index), !one.decimated)));
@@ -86,18 +87,38 @@
     };
   }
 
-  function axis(scale, side) {
+  const font = '12px "Plex Sans", sans-serif';
+
+  function timeAxis() {
     return {
-      scale, side, stroke: css("--muted"), font: '12px "Plex Sans", sans-serif', size: scale === "x" ? 34 : 62,
+      scale: "x", side: 2, stroke: css("--muted"), font, size: 46, space: 70,
       grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line-strong"), width: 1, size: 5 },
-      label: scale === "x" || scale.startsWith("tag ") || scale.startsWith("step ") ? undefined : scale,
-      labelSize: 18, labelFont: '12px "Plex Sans", sans-serif',
+      values: (u, splits, index, space, step) => splits.map((seconds, i) => {
+        const ms = seconds * 1000;
+        const time = tickwork.clock(ms).slice(0, step < 60 ? 8 : 5);
+        const date = tickwork.day(ms).slice(5);
+        if (step >= 86400) return date;
+        return i === 0 || tickwork.day(splits[i - 1] * 1000) !== tickwork.day(ms) ? `${time}\n${date}` : time;
+      }),
+    };
+  }
+
+  function valueAxis(scale, unit, bool, first) {
+    return {
+      scale, side: first ? 3 : 1, stroke: css("--muted"), font, size: bool ? 58 : 64, grid: { show: first, stroke: css("--line"), width: 1 },
+      ticks: { stroke: css("--line-strong"), width: 1, size: 5 },
+      splits: bool ? () => [0, 1] : undefined,
+      values: (u, splits) => splits.map((value, i) => {
+        if (bool) return value ? "TRUE" : "FALSE";
+        const text = String(Number(value.toPrecision(7)));
+        return i === splits.length - 1 && unit ? `${text} ${unit}` : text;
+      }),
     };
   }
 
   function curve(index, scale, raw) {
     const dashed = index % 2 === 1;
-    const step = raw && (rows[index]?.dataset.step === "yes");
+    const step = raw && (rows[index]?.dataset.kind !== "real");
     return {
       scale, stroke: css(`--trend-${(index % 8) + 1}`), width: 1.75, dash: dashed ? [7, 4] : undefined, spanGaps: false,
       paths: step ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear(), points: { show: false },

@@ -100,7 +100,7 @@ class Peer:
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            self.send({"id": number, "op": op, **arguments})
+            self.send({**arguments, "id": number, "op": op})
             return await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
             raise fail(

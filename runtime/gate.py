@@ -172,7 +172,7 @@ class Gate:
 
     async def _deploy(self, path: str, identifier: str, user: str, cold: bool) -> DeployState:
         answer = await self._parent.request(
-            "deploy", path=path, id=identifier, user=user, cold=cold, timeout_s=DEPLOY_S
+            "deploy", path=path, deployment=identifier, user=user, cold=cold, timeout_s=DEPLOY_S
         )
         return msgspec.convert(answer["deploy"], DeployState)
 

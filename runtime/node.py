@@ -295,7 +295,7 @@ class Node:
             return {"state": self.state}
         if op == "deploy":
             final = await self.deployer.deploy(
-                pathlib.Path(arguments["path"]), identifier=str(arguments.get("id", "")),
+                pathlib.Path(arguments["path"]), identifier=str(arguments.get("deployment", "")),
                 user=str(arguments.get("user", "")), cold=bool(arguments.get("cold", False)),
             )  # fmt: skip
             return {"deploy": msgspec.to_builtins(final)}

@@ -96,6 +96,29 @@ def count_changes(image: int, recorded: int, words: int) -> int:
 
 
 @compiled
+def record_finish(engine: int, task: int, index: int, now_ns: int) -> None:
+    """A record of the end of a scan, if another one began in it."""
+    if get(engine, w.E_SCAN) == get(task, w.K_SCAN) or not is_recording(engine):
+        return
+    ring = get(engine, w.E_RECORDS)
+    size = 8 * w.RECORD_HEAD_WORDS
+    if has_room(engine, ring, size):
+        put_release(ring, w.R_TAIL, put_head(engine, ring, size, w.RECORD_FINISH, index, now_ns))
+
+
+@compiled
+def running_slots(engine: int) -> int:
+    """The slots that are in a scan, one bit each."""
+    mask = 0
+    if get(engine, w.E_RUNNING) != 0:
+        slots = get(engine, w.E_TASKS)
+        for index in range(get(engine, w.E_SLOTS_USED)):
+            if get(slots + index * 8 * w.SLOT_WORDS, w.X_STARTED_NS) != 0:
+                mask |= 1 << index
+    return mask
+
+
+@compiled
 def record_scan(engine: int, program: int, index: int, now_ns: int, wall_ns: int, first_scan: int) -> None:
     """A record of the inputs that a scan begins with: the words that changed since the last record."""
     if not is_recording(engine):
@@ -111,6 +134,7 @@ def record_scan(engine: int, program: int, index: int, now_ns: int, wall_ns: int
     if not has_room(engine, ring, size):
         return
     flags = (w.RECORD_FLAG_FULL if full else 0) | (w.RECORD_FLAG_FIRST_SCAN if first_scan else 0)
+    flags |= running_slots(engine) << w.RECORD_RUNNING_SHIFT
     position = put_head(engine, ring, size, w.RECORD_SCAN, index, now_ns)
     position = ring_put(ring, position, wall_ns)
     position = ring_put(ring, position, flags)

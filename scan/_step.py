@@ -28,7 +28,7 @@ from scan._memory import (
     put_half,
     put_release,
 )
-from scan._records import record_fault, record_scan, record_start
+from scan._records import record_fault, record_finish, record_scan, record_start
 from scan._system import clock_nanosleep, pthread_mutex_lock, pthread_mutex_unlock
 
 INPUT_ATTEMPTS = 3  # a writer that is found at work this often was preempted: go on with the last good copy
@@ -215,6 +215,7 @@ def publish_snapshot(engine: int, program: int, now_ns: int, wall_ns: int) -> No
     put(slot, w.S_WALL_NS, wall_ns)
     put(slot, w.S_NOW_NS, now_ns)
     put(slot, w.S_STATE, get(engine, w.E_STATE))
+    put(slot, w.S_RUNNING, get(engine, w.E_RUNNING))
     forces = get(program, w.Q_FORCE_COUNT)
     put(slot, w.S_FORCES, forces)
     copy(slot + w.SLOT_FORCES, get(program, w.Q_FORCES), forces * w.FORCE_SIZE)
@@ -338,6 +339,7 @@ def finish(slot: int, task: int, result: int, now_ns: int, wall_ns: int) -> int:
     else:
         put(task, w.K_FIRST_SCAN, 0)
         leave(engine, slot)
+        record_finish(engine, task, get(slot, w.X_INDEX), now_ns)
         count_trial(engine)
         publish(engine, program, now_ns, wall_ns)
     unlock(engine)

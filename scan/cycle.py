@@ -17,6 +17,7 @@ from numba import types
 from scan import layout as w
 from scan._histogram import count_value
 from scan._memory import compile_with, compiled, get, get_acquire, put, put_half, put_release
+from scan._replay import finish_open, replay
 from scan._step import (
     begin,
     exchange,
@@ -419,4 +420,8 @@ def enter_engine(door: int, engine: int, slot: int, a: int, b: int, c: int) -> i
         return publish_state(engine, slot, a, b)
     if door == w.DOOR_EXCHANGE:
         return exchange(engine, a, b, c)
+    if door == w.DOOR_REPLAY:
+        return replay(engine, a, b)
+    if door == w.DOOR_FLUSH:
+        return finish_open(engine, 0)
     return -1

@@ -92,7 +92,7 @@ P_LATEST, P_SLOTS_OFFSET, P_SLOT_SIZE, P_BLOCK_SIZE = range(HEADER_WORDS, HEADER
 SNAPSHOT_HEADER_SIZE = 128
 SNAPSHOT_SLOTS = 3
 # words of a slot; forces and block follow
-S_SEQUENCE, S_SCAN, S_MONO_NS, S_WALL_NS, S_NOW_NS, S_FORCES, S_STATE, S_SPARE = range(8)
+S_SEQUENCE, S_SCAN, S_MONO_NS, S_WALL_NS, S_NOW_NS, S_FORCES, S_STATE, S_RUNNING = range(8)
 SLOT_FORCES = 64  # byte offset of FORCE_DTYPE[FORCES_MAX] in a slot
 FORCES_MAX = 256
 
@@ -170,9 +170,12 @@ RECORDS_HEADER_SIZE = 256
 RECORDS_CAPACITY = 1 << 22  # a power of two
 # First word of a record: size in bytes << 8 | kind. All records: head, scan, slot, now_ns.
 # SCAN: wall_ns, flags, changes, then (word of %I, value) pairs. COMMAND: the COMMAND_DTYPE bytes, status.
-# START: generation, flags. FAULT: code, pou, line, detail, generation.
-RECORD_SCAN, RECORD_COMMAND, RECORD_START, RECORD_FAULT = range(1, 5)
+# START: generation, scans of trial. FAULT: code, pou, line, detail, generation. FINISH: nothing more.
+# The flags of SCAN tell from RECORD_RUNNING_SHIFT on which slots were in a scan when it began: a scan that is not among
+# them has ended before. A scan in which another one began ends with a FINISH record.
+RECORD_SCAN, RECORD_COMMAND, RECORD_START, RECORD_FAULT, RECORD_FINISH = range(1, 6)
 RECORD_HEAD_WORDS = 4
+RECORD_RUNNING_SHIFT = 8
 RECORD_FLAG_FULL = 1  # the pairs are the whole image: first record of a reader or after a loss
 RECORD_FLAG_FIRST_SCAN = 2
 
@@ -320,4 +323,6 @@ RESULT_RUN, RESULT_STOPPED, RESULT_FAULT = range(3)
     DOOR_SWAP,
     DOOR_STATE,
     DOOR_EXCHANGE,
-) = range(6)
+    DOOR_REPLAY,
+    DOOR_FLUSH,
+) = range(8)

@@ -25,7 +25,18 @@ from scan import layout as w
 from scan._object import ENGINE_LIBC, libc_addresses, load_object
 from scan.problem import TickworkError, fail
 
-_SOURCES = ("_histogram", "_lanes", "_memory", "_records", "_step", "_system", "cycle", "layout", "native")
+_SOURCES = (
+    "_histogram",
+    "_lanes",
+    "_memory",
+    "_records",
+    "_replay",
+    "_step",
+    "_system",
+    "cycle",
+    "layout",
+    "native",
+)
 _MAGIC = b"TICKENG1"
 BUILD_TIMEOUT_S = 300
 
@@ -68,6 +79,14 @@ class NativeEngine:
     def exchange(self, engine: int, program: int, trial_scans: int, now_ns: int) -> int:
         """Exchanges the program in virtual time; 1 when done."""
         return self._enter(w.DOOR_EXCHANGE, engine, 0, program, trial_scans, now_ns)
+
+    def replay(self, engine: int, records: int, size: int) -> int:
+        """Runs recorded scans in virtual time; bytes consumed, short at a record that the caller must act on."""
+        return self._enter(w.DOOR_REPLAY, engine, 0, records, size)
+
+    def flush(self, engine: int) -> None:
+        """Ends the scans that a replay has left open."""
+        self._enter(w.DOOR_FLUSH, engine, 0)
 
     def publish_state(self, engine: int, slot: int, state: int, *, safe: bool) -> None:
         self._enter(w.DOOR_STATE, engine, slot, state, int(safe))

@@ -305,6 +305,18 @@ class Program:
             task.words[w.K_FIRST_SCAN] = 1
             task.words[w.K_EVENT_LAST] = task.words[w.K_LAST_DUE_NS] = 0
 
+    def restore(self, image: bytes, forces: bytes, *, first_scan: bool) -> None:
+        """The state of a checkpoint of this program; sizes are the caller's care."""
+        self.block[:] = np.frombuffer(image, np.uint8)
+        self._forces[: len(forces)] = np.frombuffer(forces, np.uint8)
+        self.words[w.Q_FORCE_COUNT] = len(forces) // w.FORCE_SIZE
+        inputs = self.application.inputs
+        self._inputs[0][: inputs.size] = self.block[inputs.offset : inputs.offset + inputs.size]
+        for task in self.tasks.values():
+            if task.block is not self.block:
+                task.block[:] = self.block
+            task.words[w.K_FIRST_SCAN] = int(first_scan)
+
     def retained(self) -> list[tuple[int, bytes]]:
         """Places and bytes of the RETAIN variables as they are now."""
         kept = [symbol for symbol in self.application.symbols if symbol.retain]

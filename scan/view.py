@@ -48,6 +48,8 @@ class Snapshot:
     block: Bytes
     forces: tuple[Force, ...]
     forced: frozenset[tuple[int, int]]  # (offset, bit mask) of each force
+    quiet: bool  # no task was in a scan: a replay may start here
+    force_table: bytes  # layout.FORCE_DTYPE rows, as a checkpoint keeps them
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ class NodeView:
             latest = int(segment.words[w.P_LATEST])
             fence()
             offset = w.SNAPSHOT_HEADER_SIZE + latest % w.SNAPSHOT_SLOTS * slot_size
-            words = segment.words[offset // 8 : offset // 8 + w.S_SPARE]
+            words = segment.words[offset // 8 : offset // 8 + w.S_RUNNING + 1]
             before = int(words[w.S_SEQUENCE])
             fence()
             head = [int(word) for word in words]
@@ -235,9 +237,9 @@ class NodeView:
             state=NodeState(head[w.S_STATE]),
             block=block,
             forces=forces,
-            forced=frozenset((int(row["offset"]), int(row["mask"])) for row in table)
-            if forces
-            else frozenset(),
+            forced=frozenset((int(row["offset"]), int(row["mask"])) for row in table),
+            quiet=head[w.S_RUNNING] == 0,
+            force_table=table.tobytes(),
         )
 
     def _make_force(self, row: np.void, now_ns: int) -> Force:

@@ -17,7 +17,7 @@ from scan.engine import EngineMemory, SlotTable, install_plan
 from scan.native import NativeEngine, load_engine
 from scan.online_change import Plan, make_plan
 from scan.problem import fail
-from scan.program import Program, address_of, all_tasks, check_application
+from scan.program import Program, address_of, all_tasks, check_application, make_area
 from scan.segments import Bytes
 from scan.state import AckStatus, NodeState
 from scan.values import Value, encode_value, read_value
@@ -115,24 +115,39 @@ class VirtualEngine:
                 return symbol
         raise fail("SC2001", f"unknown variable {path}", found=self._program.application.name)
 
-    def reset(self, image: bytes | None = None) -> None:
-        """A cold start: initial values, or those of a whole block; no forces, scan number and faults kept."""
+    def reset(self) -> None:
+        """A cold start: initial values, no forces; scan numbers go on."""
         self._program.reset(())
-        if image is not None:
-            self._restore(image)
         self._install()
 
-    def _restore(self, image: bytes) -> None:
-        if len(image) != len(self.block):
+    def restore(
+        self,
+        image: bytes,
+        *,
+        forces: bytes = b"",
+        inputs: bytes | None = None,
+        scan: int = 0,
+        first_scan: bool = False,
+    ) -> None:
+        """The state of a checkpoint: the block, the force table (``Snapshot.force_table``), the true inputs (default:
+        those in the block), the number of the last scan. Raises TickworkError SC3003 when the sizes do not fit."""
+        if (
+            len(image) != len(self.block)
+            or len(forces) % w.FORCE_SIZE
+            or len(forces) > w.FORCES_MAX * w.FORCE_SIZE
+        ):
             expected = f"{len(self.block)} bytes"
-            raise fail("SC3003", "a block of another size", expected=expected, found=f"{len(image)} bytes")
-        data = np.frombuffer(image, np.uint8)
-        self.block[:] = data
-        inputs = self.application.inputs
-        self._program.inputs_good()[:] = data[inputs.offset : inputs.offset + inputs.size]
-        for task in self._program.tasks.values():
-            task.block[:] = data
-            task.words[w.K_FIRST_SCAN] = 0
+            raise fail(
+                "SC3003", "a checkpoint of another size", expected=expected, found=f"{len(image)} bytes"
+            )
+        self._program.restore(image, forces, first_scan=first_scan)
+        if inputs is not None:
+            self.set_inputs(inputs)
+        self._memory.words[w.E_SCAN] = scan
+        self._memory.words[w.E_RUNNING] = 0
+        self._memory.slots[:, w.X_STARTED_NS] = 0
+        self._lane[w.L_COMMAND_HEAD] = self._lane[w.L_COMMAND_TAIL]
+        self._install()
 
     def digest(self) -> str:
         """Hex SHA-256 of the whole block: equal digests, equal states."""
@@ -155,6 +170,28 @@ class VirtualEngine:
         if code == -1:
             raise fail("SC3004", "the program has stopped with a fault", remedy="reset it")
         return ScanResult(self.scan_count, self._fault(code) if code else None)
+
+    def replay(self, records: bytes | memoryview) -> int:
+        """Runs ring records (layout.RECORD_*) in compiled code; bytes consumed.
+
+        Stops before a START or FAULT record, one that is not whole, and one that cannot run (a fault before it); with
+        several tasks the last scans stay open until ``flush``.
+        """
+        data = np.frombuffer(records, np.uint8)
+        if int(data.ctypes.data) % 8:
+            data = make_area(len(data))[: len(data)]
+            data[:] = np.frombuffer(records, np.uint8)
+        return self._native.replay(self._memory.address, address_of(data), len(data))
+
+    def flush(self) -> None:
+        """Ends the scans that ``replay`` has left open: the state after the last record."""
+        self._native.flush(self._memory.address)
+
+    @property
+    def last_fault(self) -> ProgramFault | None:
+        """The last fault since this engine was made."""
+        words = self._memory.words
+        return self._fault(int(words[w.E_FAULT_CODE])) if words[w.E_FAULTS] else None
 
     def set_inputs(self, inputs: bytes) -> None:
         good = self._program.inputs_good()

@@ -210,7 +210,7 @@ def test_replay_when_checkpoint_is_restored_then_digests_agree(scans: int) -> No
     engine, twin = (VirtualEngine(counter().build()) for _ in range(2))
     for scan in range(10):
         engine.scan(scan * MS, inputs=(scan * 3).to_bytes(8, "little"))
-    twin.reset(image=engine.block.tobytes())
+    twin.restore(engine.block.tobytes(), scan=10)
     for scan in range(10, 10 + scans):
         engine.scan(scan * MS)
         twin.scan(scan * MS)

@@ -146,11 +146,10 @@ def notice_of(request: Request) -> c.Notice | None:
     return c.Notice(text) if text else None
 
 
-def html(request: Request, context: Context, status: int = 200) -> Response:
-    """The context as a page. A notice that was shown is not shown again."""
-    response = HTMLResponse(
-        render(context), status, headers={"Cache-Control": "no-store", "Vary": "HX-Request"}
-    )
+def html(request: Request, context: Context, status: int = 200, *beside: Context) -> Response:
+    """The context as a page, or as a piece with others beside it. A notice that was shown is not shown again."""
+    text = "".join(render(one) for one in (context, *beside))
+    response = HTMLResponse(text, status, headers={"Cache-Control": "no-store", "Vary": "HX-Request"})
     if NOTICE_COOKIE in request.cookies:
         response.delete_cookie(NOTICE_COOKIE, path="/", samesite="lax")
     return response

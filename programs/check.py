@@ -8,10 +8,12 @@ is reported once.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from programs import ast, hir
+from programs.check_access import AccessPaths
 from programs.check_configuration import Configurations
 from programs.check_context import Context, Scope
 from programs.check_declarations import Declarations
@@ -26,6 +28,8 @@ from programs.source import Source, SourceSet
 from scan.problem import Problem
 
 DIALECTS = ("iec", "codesys", "rusty", "auto")
+# Nested expressions and statements at their limits need some thousand frames.
+RECURSION_LIMIT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,15 @@ def check(sources: Sequence[Source], *, dialect: str = "iec", name: str = "appli
     """Check an application's sources as a whole. Raises ValueError for an unknown dialect, nothing for any text."""
     if dialect not in DIALECTS:
         raise ValueError(f"dialect {dialect!r}, known: {', '.join(DIALECTS)}")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
+    try:
+        return _check(sources, dialect, name)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _check(sources: Sequence[Source], dialect: str, name: str) -> CheckResult:
     known = SourceSet()
     units: list[ast.Unit] = []
     problems: list[Problem] = []
@@ -90,8 +103,26 @@ def check_units(units: Sequence[ast.Unit], diagnostics: Diagnostics, *, name: st
     work.bodies()
     configurations = Configurations(context, resolver, initials)
     configurations.work_out()
+    AccessPaths(context, resolver, configurations.instances).work_out(_access_sections(units))
     check_usage(context, configurations.tasks, configurations.instances)
     return _program(context, configurations, units, name)
+
+
+def _access_sections(units: Sequence[ast.Unit]) -> list[ast.VariableSection]:
+    """Every VAR_CONFIG and VAR_ACCESS: in configurations, resources and programs, or on their own."""
+    found: list[ast.VariableSection] = []
+    for unit in units:
+        for declaration in unit.declarations:
+            match declaration:
+                case ast.GlobalSection():
+                    found.append(declaration.section)
+                case ast.Configuration():
+                    found += declaration.sections
+                    for resource in declaration.resources:
+                        found += resource.sections
+                case ast.Pou(kind="PROGRAM"):
+                    found += [section for section in declaration.sections if section.kind == "VAR_ACCESS"]
+    return found
 
 
 def _declared_types(context: Context, resolver: TypeResolver) -> None:
@@ -127,6 +158,8 @@ def _globals(context: Context, resolver: TypeResolver, initials: Initials) -> No
         node = symbol.node
         if node is not None and node.location is not None:
             symbol.variable.location = context.location(node.location, kind)
+            if node.location.size == "*":
+                context.incomplete[symbol.variable] = symbol
 
 
 def _program(

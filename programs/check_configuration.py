@@ -46,7 +46,13 @@ class Configurations:
 
     def _default(self) -> None:
         """Without a configuration every program runs in one cyclic task."""
-        programs = [s for s in self.context.pous.values() if s.kind == "program" and s.node is not None]
+        programs = [
+            symbol
+            for symbol in self.context.pous.values()
+            if symbol.kind == "program"
+            and symbol.node is not None
+            and symbol.key not in self.context.programs
+        ]
         if not programs:
             return
         self.tasks.append(hir.Task(DEFAULT_TASK, "cyclic", DEFAULT_PERIOD_NS, PRIORITY_DEFAULT))

@@ -131,6 +131,7 @@ class Context:
         default_factory=list
     )  # in-outs and what is bound to them
     late_initials: dict[hir.Variable, ast.Expression] = field(default_factory=dict)  # evaluated in the body
+    incomplete: dict[hir.Variable, VariableSymbol] = field(default_factory=dict)  # AT %Q*
     edges: dict[hir.Variable, hir.Variable] = field(
         default_factory=dict
     )  # R_EDGE input -> what its body reads

@@ -44,6 +44,10 @@ class BodyExpressions(BodyCalls):
             case ast.Unary():
                 return self.unary(node, want)
             case ast.Parenthesised():
+                if isinstance(node.inner, ast.AssignExpression) and isinstance(
+                    want, hir.Struct | hir.Instance
+                ):
+                    return self._initial_expression(node, want)
                 return self.expression(node.inner, want)
             case ast.RealLiteral():
                 return self._real(node)
@@ -193,7 +197,7 @@ class BodyExpressions(BodyCalls):
 
     # -- aggregates, assignments
 
-    def _initial_expression(self, node: ast.ArrayInitial | ast.StructInitial, want: hir.Type | None) -> Value:
+    def _initial_expression(self, node: ast.Expression, want: hir.Type | None) -> Value:
         """``[1, 2]`` or ``(a := 1)`` where a value is expected (CODESYS): a constant of the wanted type."""
         if want is None or not types.is_aggregate(want) or self.constant_only:
             self.error(

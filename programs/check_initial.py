@@ -217,6 +217,10 @@ class Initials:
                 repeat = given if given is not None and 0 <= given <= ELEMENTS_MAX else 0
             values: list[hir.Initial | None] = []
             for value in element.values:
+                if self._is_repetition(value, scope):
+                    assert isinstance(value, ast.Call)
+                    yield from self._repetition(value, kind, scope, rank)
+                    continue
                 if isinstance(value, ast.ArrayInitial) and rank > 1:
                     values += self._elements(value, kind, scope, rank - 1)
                 elif isinstance(value, ast.ArrayInitial) and not types.is_aggregate(kind.element):
@@ -227,6 +231,20 @@ class Initials:
                 values = [hir.Initial(0)]
             for _ in range(repeat if values else 0):
                 yield from values
+
+    def _is_repetition(self, node: ast.Expression, scope: Scope) -> bool:
+        """``N(0)`` with a constant N: as written it looks like a call."""
+        if not isinstance(node, ast.Call) or not isinstance(node.callee, ast.Name):
+            return False
+        found = scope.find(node.callee.name.upper())
+        return isinstance(found, VariableSymbol) and found.variable.constant
+
+    def _repetition(
+        self, node: ast.Call, kind: hir.Array, scope: Scope, rank: int
+    ) -> Iterator[hir.Initial | None]:
+        values = [argument.value for argument in node.arguments if argument.value is not None]
+        element = ast.ArrayElement(node.start, node.end, node.callee, values)
+        return self._elements(ast.ArrayInitial(node.start, node.end, [element]), kind, scope, rank)
 
     def _constant_aggregate(self, node: ast.Expression, kind: hir.Type, scope: Scope) -> hir.Initial | None:
         """A named constant of the same type."""
@@ -257,6 +275,10 @@ class Initials:
     ) -> hir.Initial | None:
         if isinstance(node, ast.Parenthesised):
             return self._struct(node.inner, members, kind, scope)
+        if isinstance(node, ast.AssignExpression) and isinstance(node.target, ast.Name) and node.op == ":=":
+            # (a := 1) with one member reads like an assignment in brackets.
+            member = ast.MemberInitial(node.start, node.end, node.target, node.value)
+            node = ast.StructInitial(node.start, node.end, [member])
         if not isinstance(node, ast.StructInitial):
             return self._constant_aggregate(node, kind, scope)
         found: dict[str, hir.Initial] = {}

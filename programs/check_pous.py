@@ -57,6 +57,10 @@ class Units:
         node = member.node
         if node is None or node.location is None or member.variable.location is not None:
             return
+        if node.location.size == "*":
+            self.context.incomplete[member.variable] = member
+            member.variable.storage = hir.Storage.INSTANCE
+            return
         member.variable.location = self.context.location(node.location, member.variable.type)
 
     def _instantiable(self, member: VariableSymbol) -> None:

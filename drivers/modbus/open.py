@@ -13,7 +13,7 @@ from drivers.modbus.tcp import TcpLink
 
 
 def open_link(connection: Connection) -> Link:
-    """A link that is not started yet. Raises OSError when certificates of a TLS connection cannot be read."""
+    """A link that is not started yet."""
     common: dict[str, Any] = {
         "backoff_max_s": connection.backoff_max_ms / 1000,
         "pause_s": connection.pause_ms / 1000,
@@ -25,7 +25,7 @@ def open_link(connection: Connection) -> Link:
             connection.port,
             max_outstanding=connection.max_outstanding,
             connect_timeout_s=connection.connect_timeout_ms / 1000,
-            tls=tls_context(connection) if connection.transport == "tls" else None,
+            tls=(lambda: tls_context(connection)) if connection.transport == "tls" else None,
             tls_server_name=connection.tls_server_name,
             **common,
         )

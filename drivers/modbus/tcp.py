@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 
 from drivers.modbus.link import Job, Link
 from drivers.modbus.mbap import HEADER, HEADER_SIZE, LENGTH_MAX, LENGTH_MIN
@@ -43,7 +44,7 @@ class TcpLink(Link):
         backoff_max_s: float = 10.0,
         pause_s: float = 0.0,
         pause_after_connect_s: float = 0.0,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         tls_server_name: str = "",
         seed: int | None = None,
     ) -> None:
@@ -66,7 +67,11 @@ class TcpLink(Link):
 
     async def _open(self) -> None:
         transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: self, self._host, self._port, ssl=self._tls, server_hostname=self._tls_server_name
+            lambda: self,
+            self._host,
+            self._port,
+            ssl=self._tls() if self._tls else None,  # certificates are read anew: they may have been renewed
+            server_hostname=self._tls_server_name,
         )
         tune_socket(transport)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import struct
 from collections import deque
 from collections.abc import Mapping
@@ -39,8 +40,11 @@ class TcpDevice:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> int:
-        self._server = await asyncio.start_server(self._serve, host, port)
+    async def start(
+        self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> int:
+        """Listens, at a free port if it is 0, and returns the port. Raises OSError."""
+        self._server = await asyncio.start_server(self._serve, host, port, ssl=tls)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self.port
 

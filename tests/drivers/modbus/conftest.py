@@ -44,6 +44,9 @@ class World:
             "function": "holding-registers", "address": 0, "count": 4, "to": "%IW0", "period_ms": 20, **changes,
         }  # fmt: skip
 
+    def image(self, device: ModbusDevice) -> FakeImage:
+        return FakeImage(device)
+
     @contextlib.asynccontextmanager
     async def polling(
         self, definition: dict[str, Any], **options: Any

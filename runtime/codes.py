@@ -44,6 +44,7 @@ CODES: dict[str, str] = {
     "LK4009": "The deployment came too late",
     "LK4010": "The artifact arrived damaged",
     "LK4011": "The node cannot hand out what was asked for",
+    "LK4012": "The artifact is not signed by the supervisor of this node",
     "CL1002": "Neither a plant folder nor the name of a node",
     "CL1003": "It is not clear which node is meant",
     "CL1004": "No variable has such a name",

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 import programs
 import scan
@@ -17,6 +19,7 @@ from runtime import control
 from runtime.commander import Commander
 from runtime.facts import Facts, GateJob
 from runtime.link import (
+    ARTIFACT_SIGNED,
     Batch,
     Command,
     CommandResult,
@@ -59,7 +62,7 @@ class GateLink:
         status: Callable[[], Status],
         deploy: Deployer,
     ) -> None:
-        self._signers = {base64.b64decode(enrolment.supervisor_key).hex()}
+        self._signer = Ed25519PublicKey.from_public_bytes(base64.b64decode(enrolment.supervisor_key))
         self._section = job.supervisor or SupervisorSection(enrolment.url)
         self._state = StateDirectory(job.state)
         self._view = view
@@ -219,7 +222,8 @@ class GateLink:
                 raise fail(
                     "LK4010", "the artifact arrived damaged", expected=order.digest, remedy="deploy again"
                 )
-            await asyncio.to_thread(programs.open_artifact, order.artifact, trusted=self._signers)
+            self._check_signature(order)
+            await asyncio.to_thread(programs.open_artifact, order.artifact)
             await asyncio.to_thread(write_atomically, path, order.artifact)
             await self._deploy(
                 str(path), order.id, order.user, order.cold
@@ -230,6 +234,18 @@ class GateLink:
             )
         finally:
             path.unlink(missing_ok=True)
+
+    def _check_signature(self, order: Deploy) -> None:
+        """An artifact runs here only when the supervisor that this node is enrolled with signed its digest."""
+        try:
+            self._signer.verify(order.signature, ARTIFACT_SIGNED + order.digest.encode())
+        except InvalidSignature as error:
+            raise fail(
+                "LK4012",
+                "the artifact is not signed by the supervisor of this node",
+                found="another signature" if order.signature else "no signature",
+                remedy="deploy it through the supervisor that this node is enrolled with",
+            ) from error
 
     async def _fetch(self, order: Fetch) -> Fetched:
         try:

@@ -100,7 +100,8 @@ class TagAttributes(AttributeService):
         self._submit = submit
 
     def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
-        self._tags.take_snapshot()
+        if any(self._tags.find(item.NodeId) is not None for item in params.NodesToRead):
+            self._tags.take_snapshot()
         return super().read(params)
 
     async def write(self, params: ua.WriteParameters, user: Any = None) -> list[ua.StatusCode]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from programs import hir
+from programs.evaluate import Evaluator
 from programs.native import compile_program
 from programs.native_cache import Cache, default_cache_dir
 from scan.abi import CONTEXT_DTYPE, NUMPY_TYPE, Application, IecType, Symbol
@@ -119,3 +120,42 @@ class Machine:
         row = self.context[0]
         pou = self.application.pous[row["fault_pou"]] if row["fault_pou"] >= 0 else ""
         return int(row["fault_code"]), pou, int(row["fault_line"]), int(row["fault_detail"])
+
+
+def same_block(compiled: np.ndarray, evaluated: np.ndarray, symbols: Sequence[Symbol]) -> list[str]:
+    """Paths whose bytes differ; two values that are no numbers count as equal."""
+    differing = []
+    for symbol in symbols:
+        one, other = (block[symbol.offset : symbol.offset + symbol.size] for block in (compiled, evaluated))
+        if symbol.type in (T.REAL, T.LREAL):
+            kind = NUMPY_TYPE[symbol.type]
+            equal = np.array_equal(one.view(kind), other.view(kind), equal_nan=True)
+        else:
+            equal = np.array_equal(one, other)
+        if not equal:
+            differing.append(f"{symbol.path}: compiled {one.tobytes()!r}, evaluated {other.tobytes()!r}")
+    return differing
+
+
+class Both:
+    """A program compiled and evaluated side by side: each scan must end alike in both."""
+
+    def __init__(self, program: hir.Program, **more: Any) -> None:
+        self.machine = Machine(program, **more)
+        self.evaluator = Evaluator(program, **more)
+
+    def scan(self, now_ns: int = 0, task: str = "Fast") -> int:
+        status = self.machine.scan(now_ns, task)
+        expected = self.evaluator.scan(now_ns, task)
+        assert status == expected, (status, self.machine.fault, expected, self.evaluator.fault)
+        if status:
+            fault = self.evaluator.fault
+            assert fault is not None
+            assert self.machine.fault[1:] == (fault.pou, fault.line, fault.detail)
+        else:
+            differing = same_block(self.machine.block, self.evaluator.block, self.machine.application.symbols)
+            assert not differing, "\n".join(differing)
+        return status
+
+    def read(self, path: str) -> Any:
+        return self.machine.read(path)

@@ -10,6 +10,7 @@ import typer
 
 from runtime import (
     cli_deploy,
+    cli_modbus,
     cli_node,
     cli_opcua,
     cli_program,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 for part in (cli_program, cli_node, cli_watch, cli_deploy, cli_supervise, demo, cli_system):
     app.add_typer(part.app)
+app.add_typer(cli_modbus.app, name="modbus")
 app.add_typer(cli_opcua.app, name="opcua")
 
 

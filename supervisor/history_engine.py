@@ -358,7 +358,10 @@ def _open(path: Path, vfs: str | None) -> apsw.Connection:
     try:
         db = apsw.Connection(str(path), vfs=vfs)
         db.set_busy_timeout(5000)
-        db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=2000")
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=2000"):
+            db.execute(
+                f"PRAGMA {pragma}"
+            ).fetchall()  # statements after one that gives a row would wait for it
         db.execute(_SCHEMA)
         db.execute("INSERT OR IGNORE INTO meta VALUES('format', ?)", (FORMAT,))
         found = db.execute("SELECT value FROM meta WHERE key='format'").get

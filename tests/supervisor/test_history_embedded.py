@@ -210,3 +210,12 @@ def test_decode_when_bytes_are_damaged_then_one_error_or_samples(data: bytes, at
             assert len(decode_chunk(candidate)) >= 0
         except TickworkError as error:
             assert error.code == "SV2002"
+
+
+def test_open_when_file_is_made_then_every_commit_is_synced(tmp_path: Path) -> None:
+    store, _ = open_store(tmp_path)
+    db = store._writer._db
+    assert db.execute("PRAGMA synchronous").get == 2
+    assert db.execute("PRAGMA journal_mode").get == "wal"
+    assert db.execute("PRAGMA wal_autocheckpoint").get == 2000
+    store.close()

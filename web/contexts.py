@@ -195,7 +195,6 @@ class FleetTable:
     filters: tuple[Link, ...]
     total: int
     troubled: int
-    search: str
     can_enrol: bool
     now: Moment
 
@@ -312,6 +311,7 @@ class FleetPage:
     shell: Shell
     table: FleetTable
     events: EventList
+    search: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +332,6 @@ class RuntimeHead:
     """Name, state and facts of a runtime; replaced as a whole when one of them changes."""
 
     TEMPLATE: ClassVar[str] = "runtime_head.html"
-    node: str
     name: str
     mark: Mark
     attention: str
@@ -353,13 +352,13 @@ class RuntimeHead:
     lost: int
     offset: str
     fault: ProblemView | None
-    processes: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimePage:
     TEMPLATE: ClassVar[str] = "runtime.html"
     shell: Shell
+    node: str
     head: RuntimeHead
     tags: TagTable
     tasks: TaskList
@@ -367,13 +366,13 @@ class RuntimePage:
     events: EventList
     clients: tuple[str, ...]
     endpoints: tuple[str, ...]
+    processes: tuple[tuple[str, str], ...]
     can_operate: bool
     can_engineer: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CommandView:
-    id: str
     kind: str
     state: str
     state_word: str

@@ -11,7 +11,6 @@ from web.contexts import Cell, Link, Mark, Moment, ProblemView, Shell
 @dataclass(frozen=True, slots=True)
 class TrendSeries:
     number: int  # 1 …: picks colour and dash
-    key: str  # node:path
     runtime: str
     path: str
     unit: str
@@ -50,7 +49,7 @@ class TrendPage:
     csv: str
     search: SeriesSearch
     keys: tuple[str, ...]
-    range: str
+    span: str
     start: Moment
     end: Moment
     rows: tuple[tuple[Moment, tuple[str, ...]], ...]  # the table twin, newest first

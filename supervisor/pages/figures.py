@@ -183,7 +183,6 @@ def runtime_head(
     runtime: Runtime = detail.runtime
     known = "g" if runtime.link == "up" else "s"
     return c.RuntimeHead(
-        node=runtime.node_id,
         name=runtime.name,
         mark=mark,
         attention=runtime.attention
@@ -205,5 +204,4 @@ def runtime_head(
         lost=runtime.lost,
         offset=clock_offset(runtime.clock_offset_ns),
         fault=problem_view(detail.fault) if detail.fault else None,
-        processes=tuple(detail.processes.items()),
     )

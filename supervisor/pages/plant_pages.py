@@ -121,7 +121,7 @@ class PlantPages:
             return frame.html(request, table)
         stream = "/live?" + urlencode({"view": "fleet", "q": search, "show": show})
         shell = await frame.shell(request, self._services, "Fleet", section="fleet", stream=stream)
-        return frame.html(request, c.FleetPage(shell, table, await self._model.events(actor)))
+        return frame.html(request, c.FleetPage(shell, table, await self._model.events(actor), search))
 
     # ------------------------------------------------------------ one runtime
 
@@ -144,6 +144,7 @@ class PlantPages:
         )
         page = c.RuntimePage(
             shell=shell,
+            node=node_id,
             head=await self._model.head(actor, detail),
             tags=table,
             tasks=self._model.tasks(detail),
@@ -151,6 +152,7 @@ class PlantPages:
             events=await self._model.events(actor, node_id),
             clients=detail.clients,
             endpoints=detail.endpoints,
+            processes=tuple(detail.processes.items()),
             can_operate=actor.role.includes(Role.OPERATOR),
             can_engineer=actor.role.includes(Role.ENGINEER),
         )

@@ -19,7 +19,7 @@ from supervisor.pages import views
 from supervisor.services import Services
 from web import contexts as c
 from web import render
-from web.render import Context
+from web.rendering import Context
 
 NOTICE_COOKIE = "tickwork_notice"
 THEME_COOKIE = "tickwork_theme"

@@ -139,7 +139,7 @@ class TrendPages:
             csv=ask.address(format="csv"),
             search=search,
             keys=tuple(_text(key) for key in ask.keys),
-            range=ask.range,
+            span=ask.range,
             start=views.moment_of(ask.start_ms * NS_PER_MS),
             end=views.moment_of(ask.end_ms * NS_PER_MS),
             rows=table_rows(ask, traces),
@@ -257,7 +257,6 @@ def _series(number: int, key: SeriesKey, value: TagValue | None, ask: Asked, run
     cell = views.tag_cell(value) if value else c.Cell(f"t:{key.path}", "–", "b")
     return w.TrendSeries(
         number=number,
-        key=_text(key),
         runtime=runtime,
         path=key.path,
         unit=value.unit if value else "",

@@ -162,7 +162,6 @@ def fleet_table(
         ),
         total=len(runtimes),
         troubled=sum(1 for runtime in runtimes if level(runtime).level),
-        search=search,
         can_enrol=can_enrol,
         now=moment_of(now_ns, "fleet:now"),
     )
@@ -329,7 +328,6 @@ def event_list(rows: Iterable[EventRow], *, with_runtime: bool = False) -> c.Eve
 
 def command_view(row: CommandRow) -> c.CommandView:
     return c.CommandView(
-        id=row.id,
         kind=f"{KIND_WORDS.get(row.kind, row.kind)} on {row.node}",
         state=row.state,
         state_word=COMMAND_WORDS.get(row.state, row.state),

@@ -1,4 +1,4 @@
-"""The pages over fake services, as an application: ``python -m tests.supervisor.pages.fake_app [port]`` to look at it."""
+"""The pages over fake services: ``python -m tests.supervisor.pages.fake_app [port]`` to look at them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class Headers:
             if message["type"] == "http.response.start":
                 message["headers"] = [
                     *message["headers"],
-                    *((name.lower().encode(), value.encode()) for name, value in pages.SECURITY_HEADERS.items()),
+                    *(
+                        (name.lower().encode(), value.encode())
+                        for name, value in pages.SECURITY_HEADERS.items()
+                    ),
                 ]
             await send(message)
 

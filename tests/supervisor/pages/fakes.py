@@ -153,9 +153,13 @@ class Plant:
 
     @staticmethod
     def name(node: str) -> str:
-        return {"n1": "water-north", "n2": "water-south", "n3": "press-7", "n4": "boiler", "n5": "spare <i>"}.get(
-            node, node
-        )
+        return {
+            "n1": "water-north",
+            "n2": "water-south",
+            "n3": "press-7",
+            "n4": "boiler",
+            "n5": "spare <i>",
+        }.get(node, node)
 
     def scan(self) -> int:
         return (time.time_ns() - self.started_ns) // 20_000_000 + 184_223
@@ -212,10 +216,23 @@ class Plant:
         if held:
             text, quality, words = held.text, 0x0096, "forced"
         return TagValue(
-            node_id=node, path=path, type=row[1], value=value, text=text, quality=quality, quality_text=words,
-            time_ns=now, stale=node in self.lost, unit=row[2], low=row[3], high=row[4], writable=row[5],
-            comment=row[6], location=row[7], enum_values=STATES if path.endswith("State") else (),
-        )  # fmt: skip
+            node_id=node,
+            path=path,
+            type=row[1],
+            value=value,
+            text=text,
+            quality=quality,
+            quality_text=words,
+            time_ns=now,
+            stale=node in self.lost,
+            unit=row[2],
+            low=row[3],
+            high=row[4],
+            writable=row[5],
+            comment=row[6],
+            location=row[7],
+            enum_values=STATES if path.endswith("State") else (),
+        )
 
 
 class FakeSubscription:
@@ -235,7 +252,13 @@ class FakeSubscription:
         )
         nodes = ("n1", "n2", "n3", "n4", "n5")
         events = tuple(self.plant.events[:1])
-        return Update(values, tuple(self.plant.runtime(node) for node in nodes), events, (), tuple(self.plant.deployments))
+        return Update(
+            values,
+            tuple(self.plant.runtime(node) for node in nodes),
+            events,
+            (),
+            tuple(self.plant.deployments),
+        )
 
     def close(self) -> None:
         if self.open:
@@ -263,24 +286,42 @@ class FakeFleet:
             _task("Fast", 20_000_000, grow, 0, curve),
             _task("Slow", 100_000_000, grow // 5, 2 if node_id == "n2" else 0, curve),
         )
-        devices = [DeviceStatus("plant", "modbus-tcp", "127.0.0.1:5020", "online", 0, grow, 3, 420_000, 1_900_000)]
+        devices = [
+            DeviceStatus("plant", "modbus-tcp", "127.0.0.1:5020", "online", 0, grow, 3, 420_000, 1_900_000)
+        ]
         if node_id == "n2":
             devices.append(
                 DeviceStatus(
-                    "dosing", "modbus-tcp", "10.0.0.40:502", "offline", 0x8031, 210, 210,
+                    "dosing",
+                    "modbus-tcp",
+                    "10.0.0.40:502",
+                    "offline",
+                    0x8031,
+                    210,
+                    210,
                     last_error="no answer within 500 ms",
                 )
-            )  # fmt: skip
+            )
         fault = None
         if node_id == "n4":
             fault = Problem(
-                "RF1001", "division by zero", Place("main.st", 42, 17, 5), found="0", source_line="    Ratio := Flow / Zero;",
+                "RF1001",
+                "division by zero",
+                Place("main.st", 42, 17, 5),
+                found="0",
+                source_line="    Ratio := Flow / Zero;",
                 remedy="guard the divisor, then deploy the change",
-            )  # fmt: skip
+            )
         return RuntimeDetail(
-            runtime, tasks, tuple(devices), ("opcua 10.0.0.7:51514",), ("opc.tcp://10.0.0.1:4840",),
-            {"scan": "running", "field": "running", "gate": "running"}, fault, time.time_ns(),
-        )  # fmt: skip
+            runtime,
+            tasks,
+            tuple(devices),
+            ("opcua 10.0.0.7:51514",),
+            ("opc.tcp://10.0.0.1:4840",),
+            {"scan": "running", "field": "running", "gate": "running"},
+            fault,
+            time.time_ns(),
+        )
 
     async def tags(self, actor: Actor, node_id: str, paths: tuple[str, ...] = ()) -> tuple[TagValue, ...]:
         if node_id == "n5":
@@ -309,15 +350,28 @@ class FakeFleet:
         ]
         return tuple(found[: page.limit])
 
-    def subscribe(self, actor: Actor, *, tags: Any = None, fleet: bool = False, after_seq: int | None = None) -> Any:
+    def subscribe(
+        self, actor: Actor, *, tags: Any = None, fleet: bool = False, after_seq: int | None = None
+    ) -> Any:
         return FakeSubscription(self.plant, tags or {})
 
 
 def _task(name: str, period_ns: int, scans: int, overruns: int, curve: tuple[int, ...]) -> TaskStatus:
     return TaskStatus(
-        name, period_ns, scans, overruns, 38_000, 112_000, 860_000, 21_000, 44_000, 390_000,
-        time.time_ns() - 3600 * S, curve, tuple(reversed(curve)),
-    )  # fmt: skip
+        name,
+        period_ns,
+        scans,
+        overruns,
+        38_000,
+        112_000,
+        860_000,
+        21_000,
+        44_000,
+        390_000,
+        time.time_ns() - 3600 * S,
+        curve,
+        tuple(reversed(curve)),
+    )
 
 
 class FakeHistory:
@@ -328,7 +382,17 @@ class FakeHistory:
         self, actor: Actor, *, node_id: str = "", search: str = "", limit: int = 1000
     ) -> tuple[Series, ...]:
         return tuple(
-            Series(node, self.plant.name(node), tag[0], tag[1], tag[2], tag[3], tag[4], self.plant.started_ns, time.time_ns())
+            Series(
+                node,
+                self.plant.name(node),
+                tag[0],
+                tag[1],
+                tag[2],
+                tag[3],
+                tag[4],
+                self.plant.started_ns,
+                time.time_ns(),
+            )
             for node in ("n1", "n2")
             for tag in TAGS
             if (not node_id or node == node_id) and search.lower() in tag[0].lower()
@@ -352,21 +416,33 @@ class FakeHistory:
         )
         gap = Gap(times[hole[0]], times[hole[1]], "no link") if number > 40 else None
         return Trace(
-            key, times, values, tuple(0 for _ in times), (gap,) if gap else (), unit=row[2],
-            decimated=(to_ns - from_ns) > 3600 * S, samples=number * 37,
-        )  # fmt: skip
+            key,
+            times,
+            values,
+            tuple(0 for _ in times),
+            (gap,) if gap else (),
+            unit=row[2],
+            decimated=(to_ns - from_ns) > 3600 * S,
+            samples=number * 37,
+        )
 
-    async def raw(self, actor: Actor, key: SeriesKey, *, from_ns: int, to_ns: int, limit: int = 10_000) -> Trace:
+    async def raw(
+        self, actor: Actor, key: SeriesKey, *, from_ns: int, to_ns: int, limit: int = 10_000
+    ) -> Trace:
         return self._trace(key, from_ns, to_ns, min(limit, 500))
 
-    async def aggregate(self, actor: Actor, key: SeriesKey, *, from_ns: int, to_ns: int, interval_ns: int) -> Any:
+    async def aggregate(
+        self, actor: Actor, key: SeriesKey, *, from_ns: int, to_ns: int, interval_ns: int
+    ) -> Any:
         return ()
 
 
 class FakePrograms:
     def __init__(self, plant: Plant) -> None:
         self.plant = plant
-        self.files = {1: {"main.st": SOURCE, "plant.toml": '[node]\nname = "water"\n', "types.st": "TYPE\nEND_TYPE\n"}}
+        self.files = {
+            1: {"main.st": SOURCE, "plant.toml": '[node]\nname = "water"\n', "types.st": "TYPE\nEND_TYPE\n"}
+        }
         self.names = {1: "water"}
         self.saved: dict[int, list[dict[str, str]]] = {1: [dict(self.files[1])]}
         self.saved[1][0]["main.st"] = SOURCE.replace("40.0", "35.0")
@@ -377,7 +453,15 @@ class FakePrograms:
         if number not in self.names:
             raise not_found("project", number)
         dirty = not self.saved[number] or self.saved[number][-1] != self.files[number]
-        return Project(number, self.names[number], len(self.saved[number]), time.time_ns() - 90 * S, "ada", f"d{self.edits}", dirty)
+        return Project(
+            number,
+            self.names[number],
+            len(self.saved[number]),
+            time.time_ns() - 90 * S,
+            "ada",
+            f"d{self.edits}",
+            dirty,
+        )
 
     async def projects(self, actor: Actor) -> tuple[Project, ...]:
         return tuple(self._project(number) for number in self.names)
@@ -386,7 +470,9 @@ class FakePrograms:
         project = self._project(project_id)
         files = tuple(SourceFile(path, text) for path, text in sorted(self.files[project_id].items()))
         versions = tuple(
-            Version(project_id, n, f"change {n}", time.time_ns() - (10 - n) * 3600 * S, "ada", f"{n}c0ffee0123")
+            Version(
+                project_id, n, f"change {n}", time.time_ns() - (10 - n) * 3600 * S, "ada", f"{n}c0ffee0123"
+            )
             for n in range(len(self.saved[project_id]), 0, -1)
         )
         return ProjectDetail(project, files, versions)
@@ -400,10 +486,14 @@ class FakePrograms:
     async def upload(self, actor: Actor, name: str, archive: bytes) -> ProjectDetail:
         return await self.create(actor, name, (SourceFile("main.st", SOURCE),))
 
-    async def save(self, actor: Actor, project_id: int, path: str, text: str, *, draft_digest: str = "") -> Project:
+    async def save(
+        self, actor: Actor, project_id: int, path: str, text: str, *, draft_digest: str = ""
+    ) -> Project:
         require(actor, Role.ENGINEER)
         if draft_digest and draft_digest != f"d{self.edits}":
-            raise fail("SV1006", "the draft changed meanwhile", remedy="load the page again and repeat your change")
+            raise fail(
+                "SV1006", "the draft changed meanwhile", remedy="load the page again and repeat your change"
+            )
         self.files[project_id][path] = text
         self.edits += 1
         return self._project(project_id)
@@ -421,10 +511,13 @@ class FakePrograms:
                 if "Levl" in line:
                     problems.append(
                         Problem(
-                            "ST3001", "'Levl1' is not declared", Place(path, index + 1, line.index("Levl") + 1, 5),
-                            source_line=line, remedy="did you mean 'Level1'?",
+                            "ST3001",
+                            "'Levl1' is not declared",
+                            Place(path, index + 1, line.index("Levl") + 1, 5),
+                            source_line=line,
+                            remedy="did you mean 'Level1'?",
                         )
-                    )  # fmt: skip
+                    )
         return CheckReport(not problems, tuple(problems), f"d{self.edits}", 4)
 
     async def publish(self, actor: Actor, project_id: int, message: str) -> Version:
@@ -435,7 +528,9 @@ class FakePrograms:
         return (await self.project(actor, project_id)).versions[0]
 
     async def version(self, actor: Actor, project_id: int, number: int) -> tuple[SourceFile, ...]:
-        return tuple(SourceFile(path, text) for path, text in sorted(self.saved[project_id][number - 1].items()))
+        return tuple(
+            SourceFile(path, text) for path, text in sorted(self.saved[project_id][number - 1].items())
+        )
 
     async def diff(self, actor: Actor, project_id: int, old: int, new: int) -> tuple[FileDiff, ...]:
         def texts(number: int) -> dict[str, str]:
@@ -445,7 +540,9 @@ class FakePrograms:
         for path in sorted(set(texts(old)) | set(texts(new))):
             before, after = texts(old).get(path, ""), texts(new).get(path, "")
             if before != after:
-                lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=3))[2:]
+                lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=3))[
+                    2:
+                ]
                 found.append(FileDiff(path, "changed", _numbered(lines)))
         return tuple(found)
 
@@ -475,15 +572,34 @@ class FakeDeployments:
     def __init__(self, plant: Plant) -> None:
         self.plant = plant
 
-    async def create(self, actor: Actor, *, targets: tuple[str, ...], project_id: int = 0, version: int = 0,
-                     artifact: bytes = b"", reason: str = "", cold: bool = False) -> Deployment:  # fmt: skip
+    async def create(
+        self,
+        actor: Actor,
+        *,
+        targets: tuple[str, ...],
+        project_id: int = 0,
+        version: int = 0,
+        artifact: bytes = b"",
+        reason: str = "",
+        cold: bool = False,
+    ) -> Deployment:
         require(actor, Role.ENGINEER)
         now = time.time_ns()
         rows = tuple(Target(node, self.plant.name(node), "pending", now, now + 60 * S) for node in targets)
+        outside = bool(artifact) or reason == "no"
         made = Deployment(
-            len(self.plant.deployments) + 1, "c0ffee0123", "Water", project_id, version or 2, now, actor.name, reason,
-            "running", rows, cold,
-        )  # fmt: skip
+            len(self.plant.deployments) + 1,
+            "c0ffee0123",
+            "Water",
+            0 if outside else project_id,
+            0 if outside else version or 2,
+            now,
+            actor.name,
+            reason,
+            "running",
+            rows,
+            cold,
+        )
         self.plant.deployments.insert(0, made)
         return made
 
@@ -496,16 +612,24 @@ class FakeDeployments:
             if refused and steps > 3:
                 names = (*names, "refused")
             timeline = tuple((name, deployment.created_ns + i * 700_000_000) for i, name in enumerate(names))
-            problem = Problem("ST3001", "'Levl1' is not declared", Place("main.st", 8, 3, 5)) if names[-1] == "refused" else None
+            problem = (
+                Problem("ST3001", "'Levl1' is not declared", Place("main.st", 8, 3, 5))
+                if names[-1] == "refused"
+                else None
+            )
             digest = "c0ffee0123" + "0" * 54 if names[-1] == "running" else ""
             if digest:
                 self.plant.digests[target.node_id] = digest[:10]
             targets.append(
                 msgspec.structs.replace(
-                    target, state=names[-1], timeline=timeline, changed_ns=timeline[-1][1], digest=digest,
+                    target,
+                    state=names[-1],
+                    timeline=timeline,
+                    changed_ns=timeline[-1][1],
+                    digest=digest,
                     problems=(problem,) if problem else (),
                 )
-            )  # fmt: skip
+            )
         ended = all(target.state in ("running", "refused") for target in targets)
         state = "running" if not ended else "failed" if refused else "succeeded"
         return msgspec.structs.replace(deployment, targets=tuple(targets), state=state)
@@ -520,7 +644,9 @@ class FakeDeployments:
                 return self._now(one)
         raise not_found("deployment", deployment_id)
 
-    async def plan(self, actor: Actor, *, targets: tuple[str, ...], project_id: int, version: int = 0) -> tuple[Plan, ...]:
+    async def plan(
+        self, actor: Actor, *, targets: tuple[str, ...], project_id: int, version: int = 0
+    ) -> tuple[Plan, ...]:
         changes = (
             PlanChange("tag", "added", "Control.Delay", new="TON"),
             PlanChange("tag", "changed", "Control.Level1Low", "INT", "REAL"),
@@ -528,10 +654,16 @@ class FakeDeployments:
             PlanChange("task", "changed", "Fast", "20 ms", "10 ms"),
         )
         return tuple(
-            Plan(node, self.plant.name(node), self.plant.digests.get(node, ""), "c0ffee0123", changes,
-                 ("one value is forced; the force stays",) if node == "n2" else ())
+            Plan(
+                node,
+                self.plant.name(node),
+                self.plant.digests.get(node, ""),
+                "c0ffee0123",
+                changes,
+                ("one value is forced; the force stays",) if node == "n2" else (),
+            )
             for node in targets
-        )  # fmt: skip
+        )
 
     async def abort(self, actor: Actor, deployment_id: int) -> Deployment:
         return await self.get(actor, deployment_id)
@@ -541,20 +673,42 @@ class FakeCommands:
     def __init__(self, plant: Plant) -> None:
         self.plant = plant
 
-    async def send(self, actor: Actor, node_id: str, kind: str, values: dict[str, str] | None = None, *,
-                   reason: str = "", expected: Any = None, expires_s: int = 30, lease_s: int = 0,
-                   idempotency_key: str = "") -> CommandRow:  # fmt: skip
+    async def send(
+        self,
+        actor: Actor,
+        node_id: str,
+        kind: str,
+        values: dict[str, str] | None = None,
+        *,
+        reason: str = "",
+        expected: Any = None,
+        expires_s: int = 30,
+        lease_s: int = 0,
+        idempotency_key: str = "",
+    ) -> CommandRow:
         require(actor, Role.OPERATOR)
         now = time.time_ns()
         number = len(self.plant.commands) + 1
         row = CommandRow(
-            f"c{number}", number, node_id, self.plant.name(node_id), kind, values or {}, "queued", actor.name, reason,
-            now, now, now + expires_s * S,
-        )  # fmt: skip
+            f"c{number}",
+            number,
+            node_id,
+            self.plant.name(node_id),
+            kind,
+            values or {},
+            "queued",
+            actor.name,
+            reason,
+            now,
+            now,
+            now + expires_s * S,
+        )
         self.plant.commands.append(row)
         for path, text in (values or {}).items():
             if kind == "force":
-                self.plant.forced[(node_id, path)] = Force(node_id, path, text, actor.name, reason, now, now + lease_s * S)
+                self.plant.forced[(node_id, path)] = Force(
+                    node_id, path, text, actor.name, reason, now, now + lease_s * S
+                )
             elif kind == "unforce":
                 self.plant.forced.pop((node_id, path), None)
             elif kind == "write":
@@ -569,7 +723,9 @@ class FakeCommands:
                     return msgspec.structs.replace(row, state="sent")
                 if "99" in row.values.values():
                     return msgspec.structs.replace(
-                        row, state="rejected", problem=Problem("SC2004", "the value was not as expected", found="98")
+                        row,
+                        state="rejected",
+                        problem=Problem("SC2004", "the value was not as expected", found="98"),
                     )
                 return msgspec.structs.replace(
                     row, state="effective", scan=self.plant.scan(), value=next(iter(row.values.values()), "")
@@ -593,12 +749,14 @@ class FakePeople:
         self.sessions: dict[str, Login] = {}
         self.claimed = True
         self.keys: list[ApiKey] = []
-        self.tokens: list[EnrolmentToken] = []
+        self.tokens = [EnrolmentToken(9, "water-north", "ada", 1, 2, plant.started_ns, "n1")]
 
     async def needs_first_admin(self) -> bool:
         return not self.claimed
 
-    async def claim(self, token: str, name: str, password: str, *, address: str, full_name: str = "") -> Login:
+    async def claim(
+        self, token: str, name: str, password: str, *, address: str, full_name: str = ""
+    ) -> Login:
         if token != "once" or self.claimed:
             raise fail("SV1104", "this link was used already", remedy="log in")
         self.claimed = True
@@ -631,14 +789,20 @@ class FakePeople:
         require(actor, Role.ADMIN)
         return tuple(self.people.values())
 
-    async def create_user(self, actor: Actor, name: str, password: str, role: Role, *, full_name: str = "") -> User:
+    async def create_user(
+        self, actor: Actor, name: str, password: str, role: Role, *, full_name: str = ""
+    ) -> User:
         require(actor, Role.ADMIN)
         if name in self.people:
-            raise fail("SV1005", "there is a user of this name already", found=name, remedy="choose another name")
+            raise fail(
+                "SV1005", "there is a user of this name already", found=name, remedy="choose another name"
+            )
         self.people[name] = User(next(self.ids), name, full_name, role, True, time.time_ns())
         return self.people[name]
 
-    async def change_user(self, actor: Actor, user_id: int, *, role: Role | None = None, enabled: bool | None = None) -> User:
+    async def change_user(
+        self, actor: Actor, user_id: int, *, role: Role | None = None, enabled: bool | None = None
+    ) -> User:
         require(actor, Role.ADMIN)
         name = next(name for name, user in self.people.items() if user.id == user_id)
         if name == "ada":
@@ -652,15 +816,18 @@ class FakePeople:
     async def api_keys(self, actor: Actor) -> tuple[ApiKey, ...]:
         return tuple(self.keys)
 
-    async def create_api_key(self, actor: Actor, name: str, role: Role, *, expires_days: int = 90,
-                             nodes: tuple[str, ...] = ()) -> Secret:  # fmt: skip
+    async def create_api_key(
+        self, actor: Actor, name: str, role: Role, *, expires_days: int = 90, nodes: tuple[str, ...] = ()
+    ) -> Secret:
         number = next(self.ids)
         expires = time.time_ns() + expires_days * 86400 * S
         self.keys.append(ApiKey(number, name, role, nodes, actor.name, time.time_ns(), expires))
         return Secret(number, f"twk_{number}_secret", expires)
 
     async def revoke_api_key(self, actor: Actor, key_id: int) -> None:
-        self.keys = [msgspec.structs.replace(key, revoked=key.revoked or key.id == key_id) for key in self.keys]
+        self.keys = [
+            msgspec.structs.replace(key, revoked=key.revoked or key.id == key_id) for key in self.keys
+        ]
 
     async def enrolment_tokens(self, actor: Actor) -> tuple[EnrolmentToken, ...]:
         require(actor, Role.ADMIN)
@@ -681,25 +848,57 @@ class FakeAudit:
     def __init__(self, plant: Plant) -> None:
         now = time.time_ns()
         self.rows = [
-            AuditEntry(n, now - n * 60 * S, "ada", "admin", "page", "127.0.0.1", action, about, result, old, new, reason, "ab" * 32)
+            AuditEntry(
+                n,
+                now - n * 60 * S,
+                "ada",
+                "admin",
+                "page",
+                "127.0.0.1",
+                action,
+                about,
+                result,
+                old,
+                new,
+                reason,
+                "ab" * 32,
+            )
             for n, (action, about, result, old, new, reason) in enumerate(
                 [
                     ("user.login", "user ada", "ok", "", "", ""),
-                    ("deployment.create", "runtime water-north", "ok", "9f31c2ab77", "c0ffee0123", "level too low"),
-                    ("command.write", "runtime water-north", "ok", "Control.Level1Low = 40.0", "Control.Level1Low = 35.0", ""),
+                    (
+                        "deployment.create",
+                        "runtime water-north",
+                        "ok",
+                        "9f31c2ab77",
+                        "c0ffee0123",
+                        "level too low",
+                    ),
+                    (
+                        "command.write",
+                        "runtime water-north",
+                        "ok",
+                        "Control.Level1Low = 40.0",
+                        "Control.Level1Low = 35.0",
+                        "",
+                    ),
                     ("command.force", f"runtime water-north {HOSTILE}", "refused", "", "<script>", "test"),
                 ],
                 start=1,
             )
         ]
 
-    async def entries(self, actor: Actor, *, who: str = "", action: str = "", about: str = "", page: Page = NEWEST) -> tuple[AuditEntry, ...]:
+    async def entries(
+        self, actor: Actor, *, who: str = "", action: str = "", about: str = "", page: Page = NEWEST
+    ) -> tuple[AuditEntry, ...]:
         return tuple(
             row
             for row in self.rows
-            if row.actor.startswith(who) and row.action.startswith(action) and row.about.startswith(about)
+            if row.actor.startswith(who)
+            and row.action.startswith(action)
+            and row.about.startswith(about)
             and (not page.before or row.id < page.before)
-        )  # fmt: skip
+        )
 
     async def verify(self, actor: Actor) -> AuditVerdict:
         return AuditVerdict(True, len(self.rows), "ab" * 32, checked_ns=time.time_ns())
@@ -708,9 +907,19 @@ class FakeAudit:
 class FakeSystem:
     async def about(self, actor: Actor) -> About:
         return About(
-            "0.1.0", "SHA256:q8s1d", time.time_ns() - 3600 * S, 18_400_000, 640_000, 12_400_000, 34, 412.0, 3.2,
-            52_000_000_000, False, "",
-        )  # fmt: skip
+            "0.1.0",
+            "SHA256:q8s1d",
+            time.time_ns() - 3600 * S,
+            18_400_000,
+            640_000,
+            12_400_000,
+            34,
+            412.0,
+            3.2,
+            52_000_000_000,
+            False,
+            "",
+        )
 
 
 def fake_services(plant: Plant | None = None) -> Services:

@@ -9,30 +9,12 @@ from programs.check_types import elementary
 from programs.check_values import Given, Value
 from programs.symbols import EnumValueSymbol, TypeSymbol
 
-DEPTH_MAX = 120  # nested expressions; Python's stack and the reader end there
-
 
 class BodyExpressions(BodyCalls):
     """Layer 6: every expression."""
 
     def expression(self, node: ast.Expression, want: hir.Type | None = None) -> Value:
         """The value of an expression; ``want`` is what the context would like, and decides literals only."""
-        if self.depth > DEPTH_MAX:
-            self.error(
-                "ST9001",
-                node,
-                "the expression is nested too deeply",
-                expected=f"at most {DEPTH_MAX} levels",
-                found="more",
-                remedy="split the expression",
-            )
-            return self.poison(node)
-        self.depth += 1
-        value = self._expression(node, want)
-        self.depth -= 1
-        return value
-
-    def _expression(self, node: ast.Expression, want: hir.Type | None) -> Value:
         line = self.line(node)
         match node:
             case ast.IntegerLiteral():

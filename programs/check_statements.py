@@ -11,15 +11,11 @@ from programs.check_values import Value
 from programs.diagnostics import Spanned
 from programs.symbols import PouSymbol
 
-NESTING_MAX = 100  # of statements in each other
-_LABELS_SHOWN = 3
-
 
 class Body(BodyExpressions):
     """Layer 7: statements; a whole body."""
 
     loops = 0
-    nesting = 0
     for_variables: tuple[hir.Variable, ...] = ()
 
     def body(self, statements: Sequence[ast.Statement]) -> list[hir.Statement]:
@@ -27,17 +23,6 @@ class Body(BodyExpressions):
         return self.statements_of(lambda: self._all(statements))
 
     def _all(self, statements: Sequence[ast.Statement]) -> None:
-        if self.nesting > NESTING_MAX:
-            self.error(
-                "ST9001",
-                statements[0],
-                "statements are nested too deeply",
-                expected=f"at most {NESTING_MAX} levels",
-                found="more",
-                remedy="move the inner part to a function",
-            )
-            return
-        self.nesting += 1
         ended: ast.Statement | None = None
         for statement in statements:
             if ended is not None and not isinstance(statement, ast.Empty | ast.Label):
@@ -46,7 +31,6 @@ class Body(BodyExpressions):
             self.statement(statement)
             if isinstance(statement, ast.Return | ast.Exit | ast.Continue):
                 ended = statement
-        self.nesting -= 1
 
     def _dead(self, ended: ast.Statement, statement: ast.Statement) -> None:
         word = type(ended).__name__.upper()

@@ -18,9 +18,10 @@ def check_usage(
     calls = _all_calls(context)
     _recursion(context, calls)
     _addressed(context)
-    for symbol in context.pous.values():
-        if symbol.node is not None and not symbol.external:
-            _unused(context, symbol)
+    if context.diagnostics.error_count == 0:  # what is wrong may be what would have used them
+        for symbol in context.pous.values():
+            if symbol.node is not None and not symbol.external:
+                _unused(context, symbol)
     _writers(context)
     _tasks(context, tasks, instances, calls)
 

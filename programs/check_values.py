@@ -50,7 +50,6 @@ class BodyValues:
         self.pou: PouSymbol | None = scope.pou
         self.output: list[hir.Statement] = []  # where statements go that an expression needs before it
         self.constant_only = False  # in a declaration: no calls, no temporaries
-        self.depth = 0
 
     # -- small things
 

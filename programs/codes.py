@@ -108,7 +108,6 @@ MEANING: dict[str, str] = {
     "ST4108": "Statement without effect",
     "ST4109": "Function without a result",
     "ST4110": "Label of CASE already taken",
-    "ST9001": "Nested too deeply",
 }
 
 # Code generation and blocks written in Python.

@@ -99,7 +99,8 @@ class _Chart:
                         name, f"there is no step {name.name}", "a step of this chart", name.name, remedy
                     )
                     ok = False
-        self._reachable(initial[0])
+        if ok:
+            self._reachable(initial[0])
         return ok
 
     def _reachable(self, initial: ast.Step) -> None:

@@ -89,7 +89,9 @@ def take_inputs(engine: int, program: int, now_ns: int) -> None:
             published_ns = get(segment, w.I_HEARTBEAT_NS)
             fence()
             if get_acquire(segment, w.I_SEQUENCE) == before:
-                copy(get(program, w.Q_INPUTS_GOOD), get(program, w.Q_INPUTS_COPY), size)
+                taken = get(program, w.Q_INPUTS_COPY)
+                put(program, w.Q_INPUTS_COPY, get(program, w.Q_INPUTS_GOOD))
+                put(program, w.Q_INPUTS_GOOD, taken)
                 put(program, w.Q_INPUTS_TIME_NS, published_ns)
                 fresh = 1
                 break

@@ -298,7 +298,8 @@ class Program:
             self.block[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
         self.words[w.Q_FORCE_COUNT] = 0
         inputs = self.application.inputs
-        self._inputs[0][: inputs.size] = self.block[inputs.offset : inputs.offset + inputs.size]
+        for area in self._inputs[:2]:
+            area[: inputs.size] = self.block[inputs.offset : inputs.offset + inputs.size]
         for task in self.tasks.values():
             if task.block is not self.block:
                 task.block[:] = self.block
@@ -311,7 +312,8 @@ class Program:
         self._forces[: len(forces)] = np.frombuffer(forces, np.uint8)
         self.words[w.Q_FORCE_COUNT] = len(forces) // w.FORCE_SIZE
         inputs = self.application.inputs
-        self._inputs[0][: inputs.size] = self.block[inputs.offset : inputs.offset + inputs.size]
+        for area in self._inputs[:2]:
+            area[: inputs.size] = self.block[inputs.offset : inputs.offset + inputs.size]
         for task in self.tasks.values():
             if task.block is not self.block:
                 task.block[:] = self.block
@@ -340,7 +342,9 @@ class Program:
         return task.block if task else self.block
 
     def inputs_good(self) -> Bytes:
-        return self._inputs[0][: self.application.inputs.size]
+        """The %I image that the next scan uses if no newer one comes; the engine exchanges two areas."""
+        good = next(area for area in self._inputs if address_of(area) == int(self.words[w.Q_INPUTS_GOOD]))
+        return good[: self.application.inputs.size]
 
     def keep(self, *arrays: object) -> None:
         """Holds memory that a word of this program points to."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from pathlib import Path
 
@@ -15,15 +14,12 @@ from supervisor.history_codec import Columns
 from supervisor.history_embedded import EmbeddedHistory
 from supervisor.history_engine import Writer
 from supervisor.history_store import Arrival, NewEvent, SeriesSpec
+from tests.supervisor import powercut_vfs
 
 T0 = 1_700_000_000_000_000_000
 TAGS = 7
 PER_COMMIT = 60
 CUTS = 100
-
-_spec = importlib.util.spec_from_file_location("powercut_vfs", Path(__file__).with_name("powercut_vfs.py"))
-powercut_vfs = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(powercut_vfs)
 
 
 @pytest.fixture

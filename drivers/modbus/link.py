@@ -62,6 +62,7 @@ class Link(asyncio.Protocol):
         self.connects = 0
         self.late_replies = 0
         self.stray_replies = 0
+        self.gives_up_silent = True  # several time-outs in silence end the connection
         self._max_outstanding = max_outstanding
         self._connect_timeout_s = connect_timeout_s
         self._backoff_max_s = backoff_max_s
@@ -203,12 +204,10 @@ class Link(asyncio.Protocol):
         for job in expired:
             text = f"unit {job.unit}: no reply within {1000 * job.timeout_s:.0f} ms"
             job.done(job, b"", Failure(FailureKind.TIMEOUT, text))
-        if self._silent_timeouts >= SILENT_TIMEOUTS_MAX and self._gives_up_silent:
+        if self._silent_timeouts >= SILENT_TIMEOUTS_MAX and self.gives_up_silent:
             self.close(f"silent for {self._silent_timeouts} time-outs")
         self._arm_sweep()
         self.flush()
-
-    _gives_up_silent = True
 
     # ------------------------------------------------------------ transport events
 

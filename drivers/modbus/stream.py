@@ -30,8 +30,6 @@ BROADCAST = 0
 class StreamLink(Link):
     """Base of the links whose replies carry no transaction number."""
 
-    _gives_up_silent = False  # several units share a bus: silence of one says nothing about the line
-
     def __init__(
         self,
         *,
@@ -53,6 +51,7 @@ class StreamLink(Link):
             pause_after_connect_s=pause_after_connect_s,
             seed=seed,
         )
+        self.gives_up_silent = False  # several units share a bus: silence of one says nothing about the line
         self._framing = FRAMINGS[framing]
         self._character_s = rtu.character_s(baud) if baud else 0.0
         self._silence_s = max(rtu.silence_s(baud) if baud and framing == "rtu" else 0.0, pause_s)

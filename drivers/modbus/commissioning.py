@@ -1,0 +1,197 @@
+"""Single requests for people at a device: ask once, find units, make captured traffic readable."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from drivers.modbus import rtu
+from drivers.modbus.config import Point
+from drivers.modbus.link import Job, Link
+from drivers.modbus.pdu import (
+    EXCEPTION_FLAG,
+    EXCEPTION_TEXT,
+    Failure,
+    FailureKind,
+    Function,
+    Request,
+    identification_objects,
+    read_device_identification,
+    read_registers,
+)
+from drivers.modbus.points import KINDS, STORES, PointDecoder
+from scan.problem import fail
+from scan.quality import is_bad
+
+UNITS = range(1, 248)  # Modbus over Serial Line V1.02 §2.2
+CONNECT_S = 5.0
+
+
+class Found(NamedTuple):
+    """A unit that answered: how, and what it says of itself."""
+
+    unit: int
+    text: str
+
+
+async def open_and_wait(link: Link, *, timeout_s: float = CONNECT_S) -> None:
+    """Starts ``link`` and waits for its connection. Raises TickworkError DV2002."""
+    connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    reasons: list[str] = []
+
+    def changed(up: bool, text: str) -> None:
+        reasons.append(text)
+        if up and not connected.done():
+            connected.set_result(None)
+
+    link.listen(changed)
+    link.start()
+    try:
+        await asyncio.wait_for(connected, timeout_s)
+    except TimeoutError:
+        await link.stop()
+        raise fail(
+            "DV2002",
+            f"{link.address} cannot be reached",
+            expected=f"a connection within {timeout_s:g} s",
+            found=reasons[-1] if reasons else "no answer",
+            remedy="check address, port and cable, and whether another master has the connection",
+        ) from None
+
+
+async def ask(link: Link, unit: int, request: Request, *, timeout_s: float) -> bytes:
+    """The reply PDU. Raises TickworkError DV2001 and others as ``FailureKind`` names them."""
+    reply, failure = await attempt(link, unit, request, timeout_s=timeout_s)
+    if failure is not None:
+        raise fail(failure.kind.value, failure.text, found=f"{link.address} unit {unit}")
+    return reply
+
+
+async def attempt(
+    link: Link, unit: int, request: Request, *, timeout_s: float
+) -> tuple[bytes, Failure | None]:
+    """The reply PDU and the failure, one of which is empty."""
+    future: asyncio.Future[tuple[bytes, Failure | None]] = asyncio.get_running_loop().create_future()
+
+    def done(_job: Job, reply: bytes, failure: Failure | None) -> None:
+        if not future.done():
+            future.set_result((reply, failure))
+
+    link.submit(Job(unit, request, done, timeout_s=timeout_s, priority=0))
+    link.flush()
+    return await future
+
+
+async def find_units(link: Link, units: Iterable[int], *, timeout_s: float) -> AsyncIterator[Found]:
+    """Asks each unit for its identification; also an exception is a sign of life."""
+    link.gives_up_silent = False
+    for unit in units:
+        reply, failure = await attempt(link, unit, read_device_identification(), timeout_s=timeout_s)
+        if failure is None:
+            yield Found(unit, _identity(reply))
+        elif failure.kind is FailureKind.EXCEPTION:
+            if failure.exception not in (10, 11):
+                yield Found(unit, "answers, without identification")
+        elif failure.kind is FailureKind.TIMEOUT:
+            # Some devices ignore functions that they do not know.
+            request = read_registers(Function.READ_HOLDING_REGISTERS, 0, 1)
+            _, failure = await attempt(link, unit, request, timeout_s=timeout_s)
+            if failure is None or (
+                failure.kind is FailureKind.EXCEPTION and failure.exception not in (10, 11)
+            ):
+                yield Found(unit, "answers")
+
+
+def _identity(reply: bytes) -> str:
+    try:
+        objects = identification_objects(reply)
+    except ValueError as error:
+        return str(error)
+    return " ".join(objects[number].decode("ascii", "replace") for number in sorted(objects))
+
+
+def show_registers(data: bytes, *, kind: str, order: str) -> list[str]:
+    """Registers as on the wire as texts of values of ``kind``."""
+    registers, dtype = KINDS[kind]
+    store = dtype if not kind.startswith("bcd") else STORES["UDINT"]
+    size = np.dtype(store).itemsize
+    texts = []
+    for at in range(len(data) // 2 // registers):
+        point = Point("", at * registers, kind, 0, size, order=order, registers=registers, store=store)
+        image = np.zeros(size, np.uint8)
+        quality = PointDecoder([point], bits=False).store(image, data)
+        value = image.view(store)[0].item()
+        texts.append("invalid" if is_bad(int(quality[0])) else f"{value:g}" if "f" in store else str(value))
+    return texts
+
+
+def encode_number(text: str, *, kind: str, order: str) -> bytes:
+    """The registers for a number as a person writes it. Raises TickworkError DV1003 if it does not fit."""
+    from drivers.modbus.points import encode_point
+
+    registers, dtype = KINDS[kind]
+    store = "<f8" if "f" in dtype or kind.startswith("bcd") else dtype
+    try:
+        number = float(text) if "f" in store else int(text, 0)
+        image = np.array([number], store).tobytes()
+    except (ValueError, OverflowError) as error:
+        raise fail(
+            "DV1003", f"{text} is no {kind}", expected=f"a value of {kind}", found=str(error)
+        ) from error
+    point = Point("", 0, kind, 0, 8, order=order, registers=registers, store=store)
+    return encode_point(point, image)
+
+
+# ---------------------------------------------------------------- captured traffic
+
+
+def explain(frame: bytes) -> str:
+    """One RTU frame in words; both directions are tried, as a listener cannot know which it hears."""
+    if not rtu.is_frame(frame):
+        return f"? {frame.hex(' ')}"
+    unit, pdu = frame[0], frame[1:-2]
+    if pdu[0] & EXCEPTION_FLAG:
+        return f"unit {unit}: exception {pdu[1]}, {EXCEPTION_TEXT.get(pdu[1], 'unknown')}"
+    name = Function(pdu[0]).name.lower() if pdu[0] in set(Function) else f"function {pdu[0]}"
+    if rtu.request_size(frame, 1) == len(pdu) and pdu[0] in (1, 2, 3, 4):
+        address, count = struct.unpack(">HH", pdu[1:5])
+        return f"unit {unit}: {name} {address} x {count}"
+    if pdu[0] in (1, 2, 3, 4, 23) and len(pdu) == 2 + pdu[1]:
+        return f"unit {unit}: {name} answered {pdu[2:].hex(' ')}"
+    return f"unit {unit}: {name} {pdu[1:].hex(' ')}"
+
+
+def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
+    """Valid frames in what was heard, bytes that belong to none as pieces of their own, and the undecided rest."""
+    frames: list[bytes] = []
+    lost = b""
+    position = 0
+    while len(data) - position >= rtu.FRAME_SIZE_MIN:
+        size = _frame_size(data, position)
+        if size:
+            if lost:
+                frames.append(lost)
+                lost = b""
+            frames.append(data[position : position + size])
+            position += size
+        elif len(data) - position < rtu.FRAME_SIZE_MAX:
+            break
+        else:
+            lost += data[position : position + 1]
+            position += 1
+    if lost:
+        frames.append(lost)
+    return frames, data[position:]
+
+
+def _frame_size(data: bytes, position: int) -> int:
+    """Length of the valid frame at ``position``, 0 if none is complete there."""
+    for pdu_size in (rtu.request_size(data, position + 1), rtu.reply_size(data, position + 1)):
+        frame = data[position : position + pdu_size + 3]
+        if pdu_size > 0 and len(frame) == pdu_size + 3 and rtu.is_frame(frame):
+            return len(frame)
+    return 0

@@ -1,7 +1,7 @@
 """What the engine adds to a scan: an empty program with 1,000 inputs and 1,000 outputs, against 3 µs.
 
 The time is that of the whole scan as the engine measures it in a real scan process at 1 ms: reading the inputs, the
-commands, the call, publishing outputs and snapshot. The reference of the ratio is the limit that the project sets itself.
+commands, the call, publishing outputs and snapshot. The reference of the ratio is the limit that we set ourselves.
 For orientation the same scan in virtual time, back to back, without clock and without segments.
 """
 

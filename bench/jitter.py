@@ -100,7 +100,7 @@ def ask_flat_out() -> None:
 
 @contextlib.contextmanager
 def load(directory: pathlib.Path) -> Iterator[None]:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     processes = [
         context.Process(target=read_flat_out, args=(str(directory),), daemon=True),
         context.Process(target=ask_flat_out, daemon=True),

@@ -132,6 +132,7 @@ class Assignments(Variables):
         self.other_dialect("a jump label", "codesys")
         name = self.expect_name("a label")
         self.i += 1
+        self.end_line(colon=True)
         self.accept(";")
         return ast.Label(name.start, self.ends[self.i - 1], name)
 

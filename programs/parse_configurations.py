@@ -21,6 +21,7 @@ class Configurations(Declarations):
         node = ast.Configuration(self.starts[opened], 0, name, self.source, [], [])
         node.comment, node.attributes = self.comment_of(opened, None), self.attributes_of(opened)
         self.accept(";")
+        self.end_line()
         self.open_ends.append("END_CONFIGURATION")
         direct = ast.Resource(self.starts[opened], 0, None, None, [], [], [])
         while self.keys[self.i] != "END_CONFIGURATION" and self.keys[self.i] != "<end>":
@@ -53,6 +54,7 @@ class Configurations(Declarations):
         name = self.expect_name("a resource's name")
         on = self.expect_name("a resource's type") if self.accept("ON") else None
         self.accept(";")
+        self.end_line()
         node = ast.Resource(self.starts[opened], 0, name, on, [], [], [])
         self.open_ends.append("END_RESOURCE")
         while self.keys[self.i] != "END_RESOURCE" and self.keys[self.i] != "<end>":

@@ -26,6 +26,7 @@ from programs.tokens import (
     STATEMENT_OPENERS,
     STRING,
     TOP_LEVEL,
+    Layout,
     Tokens,
 )
 
@@ -68,6 +69,7 @@ class Cursor:
         self.guess_count = 0
         self.errors_before = diagnostics.error_count
         self.open_ends: list[str] = []  # END_… words of the constructs that are open, outermost first
+        self.layout = Layout()
         self.used_dialects: list[frozenset[str]] = []
 
     # ------------------------------------------------------------ looking
@@ -339,10 +341,17 @@ class Cursor:
 
     # ------------------------------------------------------------ blocks
 
+    def end_line(self, *, colon: bool = False) -> None:
+        """The head of a construct is complete: for the formatter. ``colon``: it ends with that of a label."""
+        self.layout.line_ends.add(self.i - 1)
+        if colon and self.keys[self.i - 1] == ":":
+            self.layout.tight_colons.add(self.i - 1)
+
     def end_of(self, end: str, opened_at: int, what: str) -> bool:
         """Take the END_… word of a construct; a missing or another one is reported. True if it was there."""
         key = self.keys[self.i]
         if key == end:
+            self.layout.blocks.append((opened_at, self.i))
             self.i += 1
             return True
         opened = self.diagnostics.describe(self.starts[opened_at])

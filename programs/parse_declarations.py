@@ -112,6 +112,7 @@ class Declarations(Charts):
             while not self.on_new_line() and self.keys[self.i] != "<end>":
                 self.i += 1
         pou.head_end = self.ends[self.i - 1]
+        self.end_line()
 
     def _names(self, what: str) -> list[ast.Name | ast.Member]:
         names = [self.dotted_name(what)]
@@ -228,6 +229,7 @@ class Declarations(Charts):
         self.i += 1
         name = self.expect_name("an action's name")
         self.accept(":")
+        self.end_line(colon=True)
         return self._action_body(opened, name)
 
     def _action_body(self, opened: int, name: ast.Name) -> ast.Action:
@@ -265,6 +267,7 @@ class Declarations(Charts):
         if self.accept(":"):
             node.type = self.type_spec()
         self.accept(";")
+        self.end_line()
         self.open_ends.append("END_PROPERTY")
         if single:
             node.accessors.append(self._accessor_contents(opened, single))
@@ -289,6 +292,7 @@ class Declarations(Charts):
             kind = self.keys[opened]
             self.i += 1
             self.accept(";")
+            self.end_line()
             if self.keys[self.i] in ("GET", "SET", "END_PROPERTY") or self.keys[self.i] in ACCESS_WORDS:
                 node.accessors.append(
                     ast.Accessor(self.starts[opened], self.ends[opened], kind, shared, None, access)
@@ -324,6 +328,7 @@ class Declarations(Charts):
         if self.accept("EXTENDS"):
             node.extends = self._names("an interface")
         self.accept(";")
+        self.end_line()
         holder = ast.Pou(kind="CLASS", name=name, source=self.source, sections=[], body=None, start=0, end=0)
         self.open_ends.append("END_INTERFACE")
         while self.keys[self.i] != "END_INTERFACE" and not self.at_block_end():

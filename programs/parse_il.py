@@ -67,6 +67,7 @@ class InstructionLists(Statements):
                 self.depth = depth
                 self._skip_line(at)
         self._in_il = False
+        self.layout.instruction_lists.append((start, self.i))
         body.end = self.ends[max(self.i - 1, start)]
         return body
 
@@ -85,6 +86,7 @@ class InstructionLists(Statements):
         start = self.i
         if self.key(1) == ":" and self.kind() == NAME:
             label = self.any_word("a label")
+            self.layout.tight_colons.add(self.i)
             self.i += 1
             if self.on_new_line() and (self._at_il_end() or self.key(1) == ":"):
                 return ast.IlInstruction(self.starts[start], self.ends[self.i - 1], label, "", [])

@@ -58,6 +58,7 @@ class Charts(InstructionLists):
         last = self.i
         if not self.accept(":"):
             self.semicolon("the name of a step")
+        self.end_line(colon=True)
         step = ast.Step(self.starts[opened], 0, name, self.keys[opened] == "INITIAL_STEP", [])
         step.comment = self.comment_of(opened, last)
         while self.keys[self.i] != "END_STEP" and self.kinds[self.i] == NAME and not self.at_block_end():
@@ -123,6 +124,7 @@ class Charts(InstructionLists):
             transition.condition = self.expression()
             self.semicolon("the condition of a transition")
         elif self.accept(":"):
+            self.end_line(colon=True)
             transition.il = self.instruction_list()
         else:
             self.fail_expected(":=", "the condition of a transition")

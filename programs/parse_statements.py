@@ -154,6 +154,7 @@ class Statements(Assignments):
         self.enter()
         selector = self.condition("OF")
         self.keyword("OF", "after the selector of CASE")
+        self.end_line()
         branches: list[ast.CaseBranch] = []
         otherwise: list[ast.Statement] | None = None
         while True:
@@ -198,7 +199,10 @@ class Statements(Assignments):
             labels.append(self._case_label())
         if not self.accept(":"):
             self.fail_expected(":", "after the labels of a CASE branch")
+        colon = self.i - 1
+        self.layout.tight_colons.add(colon)
         body = self.statements(case=True)
+        self.layout.branches.append((start, colon, self.i))
         return ast.CaseBranch(self.starts[start], self.ends[self.i - 1], labels, body)
 
     def _case_label(self) -> ast.CaseLabel:
@@ -331,6 +335,7 @@ class Statements(Assignments):
         opened = self.i
         self.other_dialect("__TRY", "codesys")
         self.i += 1
+        self.end_line()
         self.enter()
         body = self.statements()
         variable, handler, finally_body = None, list[ast.Statement](), list[ast.Statement]()
@@ -340,8 +345,10 @@ class Statements(Assignments):
                 self.i += 1
                 variable = self.expression()
                 self.close(")", bracket)
+            self.end_line()
             handler = self.statements()
         if self.accept("__FINALLY"):
+            self.end_line()
             finally_body = self.statements()
         self.depth -= 1
         self.end_of("__ENDTRY", opened, "__TRY")

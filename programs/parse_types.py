@@ -169,6 +169,7 @@ class Types(Expressions):
             extends = self.dotted_name("the extended structure")
         if extends is not None:
             self.other_dialect("EXTENDS of a structure", "codesys", at=(extends.start, extends.end))
+        self.end_line()
         self.enter()
         self.open_ends.append(end)
         members = self.variables(end)
@@ -184,6 +185,7 @@ class Types(Expressions):
         opened = self.i
         self.i += 1
         access = self.access_word()
+        self.end_line()
         self.open_ends.append("END_TYPE")
         declarations: list[ast.Declaration] = []
         while self.keys[self.i] != "END_TYPE" and not self.at_block_end():

@@ -40,6 +40,7 @@ class Variables(Types):
         self.i += 1
         section = ast.VariableSection(self.starts[opened], 0, kind, [], attributes=attributes)
         self._qualifiers(section)
+        self.end_line()
         self.open_ends.append("END_VAR")
         section.variables = self.variables("END_VAR", kind)
         self.open_ends.pop()

@@ -112,6 +112,7 @@ class Parser(Configurations):
         internal = self.accept("INTERNAL")
         name = self.dotted_name("a namespace's name")
         self.accept(";")
+        self.end_line()
         node = ast.Namespace(self.starts[opened], 0, name, self.source, internal, [])
         self.open_ends.append("END_NAMESPACE")
         self.enter()
@@ -129,6 +130,7 @@ class Parser(Configurations):
             self.i += 1
             full = self.dotted_name("an action's name")
             self.accept(":")
+            self.end_line(colon=True)
             if isinstance(full, ast.Member) and isinstance(full.base, ast.Name | ast.Member):
                 node.owner = full.base
                 node.actions.append(self._action_body(opened, full.name))
@@ -139,6 +141,7 @@ class Parser(Configurations):
         self.i += 1
         if self.keys[self.i] != "ACTION" and self.at_name():
             node.owner = self.dotted_name("the block that the actions belong to")
+        self.end_line()
         self.open_ends.append("END_ACTIONS")
         while self.keys[self.i] == "ACTION":
             node.actions.append(self.action())

@@ -46,6 +46,17 @@ class Tokens:
     damaged: set[int] = field(default_factory=set)  # tokens behind something unreadable, which is reported
 
 
+@dataclass(slots=True)
+class Layout:
+    """What the parser knows of a source's outer form, for the formatter; all numbers are indices of tokens."""
+
+    blocks: list[tuple[int, int]] = field(default_factory=list)  # the word that opens it, the END word
+    line_ends: set[int] = field(default_factory=set)  # behind these a line ends
+    tight_colons: set[int] = field(default_factory=set)  # of labels: no space before
+    branches: list[tuple[int, int, int]] = field(default_factory=list)  # CASE: first token, colon, behind the last
+    instruction_lists: list[tuple[int, int]] = field(default_factory=list)  # first token, behind the last
+
+
 VARIABLE_SECTIONS = frozenset((
     "VAR", "VAR_INPUT", "VAR_OUTPUT", "VAR_IN_OUT", "VAR_TEMP", "VAR_EXTERNAL", "VAR_GLOBAL", "VAR_CONFIG",
     "VAR_ACCESS", "VAR_STAT", "VAR_INST",

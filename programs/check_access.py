@@ -1,8 +1,8 @@
 """VAR_CONFIG and VAR_ACCESS: what a configuration says about variables deep inside of program instances.
 
-Theory. A variable ``AT %Q*`` belongs to one instance of a block, but code is shared by all instances. It is therefore an
-ordinary member, and the program that contains the instance copies it from the process image before its body runs, or to
-the image after it. So that RETURN does not pass the copies by, the body moves to an action of its own.
+Theory. A variable ``AT %Q*`` belongs to one instance of a block, but code is shared by all instances. It is
+therefore an ordinary member, and the program that contains the instance copies it from the process image before its
+body runs, or to the image after it. So that RETURN does not pass the copies by, the body moves to an action of its own.
 """
 
 from __future__ import annotations
@@ -234,6 +234,7 @@ class AccessPaths:
             inner.key, "action", program.scope, inner, None, owner=program
         )
         self.context.calls[inner.key] = self.context.calls.get(program.key, set())
+        self.context.virtual_calls[inner.key] = self.context.virtual_calls.pop(program.key, set())
         self.context.calls[program.key] = {inner.key}
 
     def _incomplete(self) -> None:

@@ -120,6 +120,9 @@ class Context:
     )  # enumeration -> values by upper-case name
     struct_initials: dict[str, dict[str, hir.Initial]] = field(default_factory=dict)
     calls: dict[str, set[str]] = field(default_factory=dict)
+    virtual_calls: dict[str, set[str]] = field(
+        default_factory=dict
+    )  # that may reach another unit's method instead
     read: set[hir.Variable] = field(default_factory=set)
     written: dict[hir.Variable, list[tuple[str, int]]] = field(default_factory=dict)  # -> (POU, position)
     nodes: list[object] = field(default_factory=list)  # kept alive: their ids are keys
@@ -285,6 +288,7 @@ class Context:
             written={},
             bindings=[],
             calls={},
+            virtual_calls={},
         )
 
     def location(self, node: ast.DirectVariable, kind: hir.Type) -> hir.Location | None:

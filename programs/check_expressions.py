@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from programs import ast, hir, types
 from programs.check_calls import BodyCalls
-from programs.check_places import PlaceMeaning, PropertyMeaning, SymbolMeaning, ValueMeaning
+from programs.check_meanings import PlaceMeaning, PropertyMeaning, SymbolMeaning, ValueMeaning
 from programs.check_types import elementary
 from programs.check_values import Given, Value
 from programs.symbols import EnumValueSymbol, TypeSymbol
 
 
 class BodyExpressions(BodyCalls):
-    """Layer 6: every expression."""
+    """Layer 9: every expression."""
 
     def expression(self, node: ast.Expression, want: hir.Type | None = None) -> Value:
         """The value of an expression; ``want`` is what the context would like, and decides literals only."""

@@ -37,7 +37,7 @@ def time_class(kind: hir.Type) -> str:
 
 
 class BodyOperators(BodyPlaces):
-    """Layer 3: operators on checked values."""
+    """Layer 4: operators on checked values."""
 
     # -- unary
 
@@ -61,7 +61,7 @@ class BodyOperators(BodyPlaces):
         if types.is_bits(kind):
             assert isinstance(kind, hir.Elementary)
             kind = types.as_unsigned(kind)
-        computed = types.arithmetic_type(operand.expr.type if types.is_integer(operand.expr.type) else kind)
+        computed = types.arithmetic_type(operand.computed if types.is_integer(operand.computed) else kind)
         if types.is_kind(computed, IecType.UDINT):
             computed = types.LINT
         return Value(hir.Unary("neg", self.coerce(operand.expr, computed), computed, line), kind)
@@ -186,8 +186,8 @@ class BodyOperators(BodyPlaces):
         """In what to compute: at least 32 bits, and as wide as the operands already are."""
         computed = types.arithmetic_type(kind)
         for value in (left, right):
-            if not value.literal and types.is_integer(value.expr.type) and types.is_integer(computed):
-                computed = types.common(computed, value.expr.type, "codesys") or computed
+            if not value.literal and types.is_integer(value.computed) and types.is_integer(computed):
+                computed = types.common(computed, value.computed, "codesys") or computed
         return computed
 
     def _operand(self, value: Value, computed: hir.Type) -> hir.Expression:
@@ -317,7 +317,7 @@ class BodyOperators(BodyPlaces):
         if value.literal:
             assert isinstance(value.expr, hir.Constant)
             return self.adapt(value.expr, kind)
-        if isinstance(kind, hir.String) and isinstance(value.expr.type, hir.String):
+        if isinstance(kind, hir.String) and isinstance(value.computed, hir.String):
             return value.expr  # strings of all lengths compare as they are
         return self.coerce(value.expr, kind)  # also 'A' beside a CHAR
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from programs import ast, hir, types
 from programs.check_context import Context, Scope
 from programs.check_initial import Initials
-from programs.check_places import PlaceMeaning
+from programs.check_meanings import PlaceMeaning
 from programs.check_statements import Body
 from programs.check_types import TypeResolver
 from programs.symbols import InterfaceSymbol, PouSymbol, State, VariableSymbol

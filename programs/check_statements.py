@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from programs import ast, hir, types
 from programs.check_expressions import BodyExpressions
-from programs.check_places import CallableMeaning, PlaceMeaning
+from programs.check_meanings import CallableMeaning, PlaceMeaning
 from programs.check_values import Value
 from programs.diagnostics import Spanned
 from programs.symbols import PouSymbol
 
 
 class Body(BodyExpressions):
-    """Layer 7: statements; a whole body."""
+    """Layer 10: statements; a whole body."""
 
     loops = 0
     for_variables: tuple[hir.Variable, ...] = ()
@@ -128,7 +128,7 @@ class Body(BodyExpressions):
             elif before:
                 # The condition needs statements of its own: the rest becomes an IF in the ELSE branch.
                 inner = ast.If(branch.start, node.end, node.branches[index:], node.otherwise)
-                rest = self.statements_of(lambda inner=inner: self._if(inner))  # type: ignore[misc]
+                rest = self.statements_of(lambda inner=inner: self._if(inner))
                 branches.append((None, rest))
                 break
             branches.append((condition, self.body(branch.body)))
@@ -211,7 +211,7 @@ class Body(BodyExpressions):
         if isinstance(selector.type, hir.Enum) and not isinstance(value.type, hir.Enum) and not value.literal:
             value = Value(self.convert(value, selector.type, node), selector.type)
         elif value.literal and types.is_integer(selector.type):
-            value = self.settle(value, selector.expr.type)
+            value = self.settle(value, selector.computed)
         else:
             value = Value(self.convert(value, selector.type, node, what="the selector"), selector.type)
         folded = self.folded(value)

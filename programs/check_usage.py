@@ -38,10 +38,10 @@ def _all_calls(context: Context) -> dict[str, set[str]]:
         for name, method in symbol.methods.items():
             for promised in _promised(symbol, name):
                 replaced.setdefault(promised.key, set()).add(method.key)
-    return {
-        caller: called.union(*(replaced.get(key, ()) for key in called))
-        for caller, called in context.calls.items()
-    }
+    calls = {caller: set(called) for caller, called in context.calls.items()}
+    for caller, called in context.virtual_calls.items():
+        calls.setdefault(caller, set()).update(called, *(replaced.get(key, ()) for key in called))
+    return calls
 
 
 def _promised(symbol: PouSymbol, name: str) -> list[PouSymbol]:
@@ -62,7 +62,7 @@ def _promised(symbol: PouSymbol, name: str) -> list[PouSymbol]:
 def _recursion(context: Context, calls: dict[str, set[str]]) -> None:
     """A unit may not call itself, directly or through others (IEC 61131-3:2013, 6.6.1.1)."""
     state: dict[str, int] = {}
-    for start in context.calls:
+    for start in calls:
         if state.get(start):
             continue
         stack = [(start, iter(sorted(calls.get(start, ()))))]
@@ -86,13 +86,16 @@ def _report_recursion(context: Context, circle: list[str]) -> None:
     if symbol is None or symbol.node is None:
         return
     name = symbol.node.name if isinstance(symbol.node, ast.Pou | ast.Action) else symbol.node
-    context.error(
+    # CODESYS allows methods that call themselves; the depth of calls is watched at run time.
+    allowed = context.loose and symbol.kind == "method"
+    context.diagnostics.report(
         "ST4011",
         name,
         f"{symbol.key} calls itself",
         expected="calls that end",
         found=" calls ".join(circle),
         remedy="write a loop instead; recursion is not allowed in IEC 61131-3",
+        severity="warning" if allowed else "error",
     )
 
 

@@ -24,6 +24,11 @@ class Value:
     type: hir.Type
 
     @property
+    def computed(self) -> hir.Type:
+        """The type of the expression."""
+        return self.expr.type if self.expr.type is not None else types.VOID
+
+    @property
     def unknown(self) -> bool:
         return self.type is types.UNKNOWN
 
@@ -266,9 +271,7 @@ class BodyValues:
         """A condition."""
         value = self.expression(node, types.BOOL)
         if self.context.loose and types.is_bits(value.type):
-            return hir.Compare(
-                "ne", value.expr, hir.Constant(value.expr.type, 0), types.BOOL, self.line(node)
-            )
+            return hir.Compare("ne", value.expr, hir.Constant(value.computed, 0), types.BOOL, self.line(node))
         return self.convert(value, types.BOOL, node, what=what)
 
     def long_integer(self, node: ast.Expression, *, what: str) -> hir.Expression:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from programs import ast, hir, types
-from programs.check_places import PlaceMeaning
+from programs.check_meanings import PlaceMeaning
 from programs.check_statements import Body
 from programs.check_values import Given, Value
 from programs.diagnostics import closest
@@ -69,7 +69,7 @@ class _List:
         branches: list[tuple[list[tuple[int, int]], list[hir.Statement]]] = []
         for index, block in enumerate(blocks):
             following = blocks[index + 1] if index + 1 < len(blocks) else None
-            statements = self.body.statements_of(lambda b=block, f=following: self._block(b, f))  # type: ignore[misc]
+            statements = self.body.statements_of(lambda b=block, f=following: self._block(b, f))
             branches.append(([(block.number, block.number)], statements))
         load = hir.Load(self.next_place, types.DINT, line)
         going = hir.Compare("ge", load, hir.Constant(types.DINT, 0, line), types.BOOL, line)
@@ -234,7 +234,7 @@ class _List:
         value = self.current
         if value is None or value.unknown or isinstance(value.expr, hir.Constant):
             return
-        kept = self.body.temporary(value.expr.type, node)
+        kept = self.body.temporary(value.computed, node)
         place = hir.VariablePlace(kept, kept.type, self.body.line(node))
         self.body.output.append(hir.Assign(place, value.expr, place.line))
         self.current = Value(hir.Load(place, kept.type, place.line), value.type)
@@ -313,7 +313,7 @@ class _List:
             return
         kept = self.body.settle(value)
         name = ast.Name(node.start, node.end, node.operator)
-        variable = self.body.temporary(kept.expr.type, node)
+        variable = self.body.temporary(kept.computed, node)
         place = hir.VariablePlace(variable, variable.type, self.body.line(node))
         self.body.output.append(hir.Assign(place, kept.expr, place.line))
         argument = ast.Argument(node.start, node.end, name, Given(node.start, node.end, Value(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from programs import ast, hir, types
-from programs.check_places import PlaceMeaning
+from programs.check_meanings import PlaceMeaning
 from programs.check_statements import Body
 from programs.check_values import Value
 from programs.diagnostics import Spanned, closest

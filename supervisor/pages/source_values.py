@@ -35,7 +35,7 @@ class Pou:
     name: str
     start: int  # offset of its text
     end: int
-    variables: dict[str, str] = field(default_factory=dict)  # name to type, both in lower case
+    variables: dict[str, str] = field(default_factory=dict)  # name as declared to type in lower case
 
 
 def plain(text: str) -> str:
@@ -49,7 +49,7 @@ def pous(text: str) -> list[Pou]:
         variables: dict[str, str] = {}
         for section in _VARIABLES.finditer(match.group(3)):
             for names, kind in _DECLARATION.findall(section.group(1)):
-                variables |= {name.strip().lower(): kind.lower() for name in names.split(",")}
+                variables |= {name.strip(): kind.lower() for name in names.split(",")}
         found.append(Pou(match.group(1).upper(), match.group(2), match.start(), match.end(), variables))
     return found
 

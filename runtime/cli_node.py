@@ -163,9 +163,9 @@ def write(
 def force(
     path: Path,
     value: Annotated[str, typer.Argument(help="IEC literal that is held.")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; shown with the force.")],
     node: NodeOption = "",
     state: StateOption = None,
-    reason: ReasonOption = "",
     lease_s: Annotated[int, typer.Option(help="The force ends by itself after these seconds.")] = 600,
     json: JsonOption = False,
 ) -> None:

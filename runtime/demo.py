@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from runtime import console
+from runtime.demo_project import put_project
 from runtime.facts import version
 from runtime.state import StateDirectory
 from runtime.uplink_identity import Identity, enrol
@@ -226,6 +227,9 @@ class Demo:
             return node is not None and node.state == "running"
 
         await self._wait_for("runtime", runs)
+        self._progress("giving the program to the supervisor")
+        key = await asyncio.to_thread((self._home / "api-key").read_text, "utf-8")
+        await put_project(self._addresses["url"], key.strip(), folder, "water")
 
     def _announce(self) -> None:
         setup = self._addresses.get("setup_url", "")

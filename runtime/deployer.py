@@ -106,16 +106,16 @@ class Deployer:
         node, before, ran = self._node, self._node.program, self._node.state == "running"
         if before is not None:
             await asyncio.to_thread(node.scan.save_retained)
-            await node.scan.halt()
+            await node.halt_program()
         try:
             await self._load(program, cold=cold)
         except TickworkError:
             if before is not None:
                 await self._load(before, cold=False)
                 if ran:
-                    await node.scan.run("warm")
+                    await node.run_program("warm")
             raise
-        await node.scan.run("cold" if cold else "warm")
+        await node.run_program("cold" if cold else "warm")
 
     async def _load(self, program: Program, *, cold: bool) -> None:
         if cold:
@@ -133,12 +133,12 @@ class Deployer:
             if node.program is None:
                 raise fail("PL3004", "there is no program to start or stop", remedy="deploy one first")
             if action in ("stop", "restart", "cold"):
-                await node.scan.halt()
+                await node.halt_program()
             if action == "cold":
                 await self._load(node.program, cold=True)
-                await node.scan.run("cold")
+                await node.run_program("cold")
             elif action in ("start", "restart"):
-                await node.scan.run("warm")
+                await node.run_program("warm")
         node.note("stop" if action == "stop" else "start", user or "local", f"program: {action}")
 
     def _keep(self, path: pathlib.Path) -> str:

@@ -13,7 +13,6 @@ import pathlib
 import signal
 import sys
 import time
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -26,6 +25,7 @@ from runtime.facts import Facts, GateJob
 from runtime.gate_journal import RECENT, Journal
 from runtime.gate_lane import GateLane
 from runtime.gate_link import GateLink, describe_link
+from runtime.gate_servers import Hosted, Server
 from runtime.link import Command, DeployState, Event, Status
 from runtime.local_socket import LocalServer
 from runtime.state import StateDirectory
@@ -42,16 +42,6 @@ ENROLMENT_CHECK_S = 2.0
 DEPLOY_S = 600.0  # compiling a large program on a small machine
 
 
-class Server(Protocol):
-    """A protocol server that the gate hosts."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    async def rebind(self) -> None: ...
-    def clients(self) -> list[str]: ...
-    def endpoints(self) -> list[str]: ...
-
-
 class Gate:
     """One life of the gate. ``parent`` is the control line to the parent process."""
 
@@ -62,7 +52,7 @@ class Gate:
         self._facts = Facts(job.name, version=job.version)
         self._journal = Journal(job.state)
         self._link: GateLink | None = None
-        self._servers: list[Server] = []
+        self._servers: list[Hosted] = []
         self._local = LocalServer(self._state.socket, self._answer)
 
     async def run(self) -> None:
@@ -72,17 +62,17 @@ class Gate:
         self._commander = Commander(self._view, self._lane, self._journal.note, self._order, time.time_ns)
         try:
             await self._local.start()
-            await self._start_servers()
-            self._tell_endpoints()
+            self._add_servers()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._run_link())
                 group.create_task(self._tend())
+                for server in self._servers:
+                    group.create_task(server.run())
         finally:
             await self._close()
 
     async def _close(self) -> None:
         await self._local.stop()
-        await asyncio.gather(*(server.stop() for server in self._servers), return_exceptions=True)
         await self._lane.close()
         self._journal.close()
 
@@ -102,20 +92,16 @@ class Gate:
 
     # ---------------------------------------------------------------- servers
 
-    async def _start_servers(self) -> None:
-        if self._job.opcua is None:
-            return
-        try:
-            server = opcua_server(self._job, self._view, self._commander)
-            await server.start()
-        except TickworkError as error:  # the other services go on: a taken port must not cost the link
-            problem = error.problems[0]
-            logger.error("the OPC UA server did not start", problem=error.problems[0].render())
-            self._journal.note(
-                Event(time.time_ns(), "server", "opcua", problem.message, {"code": problem.code}, "error")
+    def _add_servers(self) -> None:
+        if self._job.opcua is not None:
+            self._servers.append(
+                Hosted(
+                    "opcua",
+                    lambda: opcua_server(self._job, self._view, self._commander),
+                    self._journal.note,
+                    self._tell_endpoints,
+                )
             )
-            return
-        self._servers.append(server)
 
     def _tell_endpoints(self) -> None:
         self._parent.event(

@@ -95,7 +95,7 @@ class Node:
         if program is not None:
             await self.take_over(program)
             if program.plant.scan.start == "run":
-                await self.scan.run("warm")
+                await self.run_program("warm")
         self.note("start", "node", f"{self.own.name} started", fields={"version": version()})
         self._write_node_file()
         self._notifier.ready(f"{self.own.name}: {self.state}")
@@ -123,6 +123,16 @@ class Node:
             await self._configure_field(self.field.child)  # devices that stay as they are stay connected
         else:
             self.field.start()
+
+    async def run_program(self, mode: str) -> None:
+        self._enter(await self.scan.run(mode))
+
+    async def halt_program(self) -> None:
+        self._enter(await self.scan.halt())
+
+    def _enter(self, state: str) -> None:
+        self.state = _SCAN_STATES.get(state, state)
+        self.publish()
 
     def _kept_values(self, program: Program) -> Restored:
         restored = self.scan.restored(program)
@@ -159,7 +169,7 @@ class Node:
             self._recovering.cancel()
         if self.scan.child is not None:
             with contextlib.suppress(TickworkError):
-                await self.scan.halt()
+                await self.halt_program()
             await self._save_retained()
             self.note("stop", "node", f"{self.own.name} stopped")
             await self.scan.stop()
@@ -172,14 +182,10 @@ class Node:
 
     def _scan_says(self, event: str, fields: Message) -> None:
         if event == "state":
-            state = str(fields.get("state", "")).lower()
-            self.state = _SCAN_STATES.get(state, state)
-            self.publish()
+            self._enter(str(fields.get("state", "")).lower())
         elif event == "fault":
-            state = str(fields.get("state", "fault")).lower()
-            self.state = _SCAN_STATES.get(state, state)
+            self._enter(str(fields.get("state", "fault")).lower())
             self._faulted(dict(fields.get("fault", {})))
-            self.publish()
         elif event == "exit":
             self._recover(self._restart_scan(int(fields.get("code", 0))))
         elif event == "overrun":
@@ -212,7 +218,7 @@ class Node:
             return
         await asyncio.sleep(delay_s)
         with contextlib.suppress(TickworkError):
-            await self.scan.run("warm")
+            await self.run_program("warm")
 
     async def _restart_scan(self, code: int) -> None:
         """The scan process died: the field process has set safe values meanwhile; start with what was kept."""
@@ -225,7 +231,7 @@ class Node:
                 await self.scan.start()
                 if self.program is not None:
                     await self.scan.load(self.program, self._kept_values(self.program))
-                    await self.scan.run("warm")
+                    await self.run_program("warm")
             except TickworkError as error:
                 log.error("the scan process could not be restarted", problem=str(error))
                 continue
@@ -271,7 +277,10 @@ class Node:
     def _field_says(self, event: str, fields: Message) -> None:
         if event == "devices":
             with contextlib.suppress(msgspec.ValidationError):
+                first = not self._devices
                 self._devices = msgspec.convert(fields.get("devices", ()), tuple[DeviceStatus, ...])
+                if first:
+                    self.publish()
         elif event == "device":
             state, name = str(fields.get("state", "")), str(fields.get("device", ""))
             severity = "info" if state == "online" else "warning"

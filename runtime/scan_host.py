@@ -127,13 +127,13 @@ class ScanHost:
             self._trial.set_result(str(fields.get("state", "")))
         self._report(event, fields)
 
-    async def run(self, mode: str) -> None:
-        """``mode``: "cold" or "warm" (keeps retained values of the block)."""
-        await self._request("start", mode=mode)
+    async def run(self, mode: str) -> str:
+        """``mode``: "cold" or "warm" (keeps retained values of the block). Returns the state."""
+        return str((await self._request("start", mode=mode))["state"])
 
-    async def halt(self) -> None:
-        """Stops the tasks; outputs go to their safe values."""
-        await self._request("stop")
+    async def halt(self) -> str:
+        """Stops the tasks; outputs go to their safe values. Returns the state."""
+        return str((await self._request("stop"))["state"])
 
     async def stop(self) -> None:
         """Ends the process. Outputs are at their safe values afterwards."""

@@ -70,7 +70,9 @@ def wait_for(condition: Callable[[], Any], what: str, *, deadline_s: float = DEA
     raise AssertionError(f"waited {deadline_s} s in vain for {what}; last: {last}")
 
 
-def write_plant(folder: pathlib.Path, *, step: str = "1", plant: str = PLANT, program: str = PROGRAM) -> pathlib.Path:
+def write_plant(
+    folder: pathlib.Path, *, step: str = "1", plant: str = PLANT, program: str = PROGRAM
+) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plant.toml").write_text(plant)
     (folder / "main.st").write_text(program.replace("STEP", step))
@@ -91,7 +93,15 @@ class NodeProcess:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "runtime.cli", "run", str(self.folder), "--state", str(self.directory.root)]
+        command = [
+            sys.executable,
+            "-m",
+            "runtime.cli",
+            "run",
+            str(self.folder),
+            "--state",
+            str(self.directory.root),
+        ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "-q"], stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT,

@@ -88,7 +88,8 @@ def test_command_when_written_then_it_is_read_back_and_audited(make: Make) -> No
 
 def test_force_when_set_and_released_then_the_value_is_held_between(make: Make) -> None:
     node = make().until_running()
-    assert node.ask("force", values={"Main.setpoint": "9"}, lease_s=60)["outcome"]["state"] == "effective"
+    outcome = node.ask("force", values={"Main.setpoint": "9"}, lease_s=60, reason="a test")["outcome"]
+    assert outcome["state"] == "effective", outcome
     (force,) = node.ask("forces")["forces"]
     assert (force["path"], force["value"]) == ("Main.setpoint", 9.0)
     assert node.ask("status")["status"]["forces"] == 1
@@ -117,7 +118,9 @@ def test_deploy_when_the_program_is_good_then_it_runs_with_the_state_carried_ove
     assert node.ask("status")["status"]["digest"] != final["digest"], "the folder was edited since"
 
 
-def test_deploy_when_the_program_faults_on_trial_then_the_old_one_runs_on(make: Make, tmp_path: pathlib.Path) -> None:
+def test_deploy_when_the_program_faults_on_trial_then_the_old_one_runs_on(
+    make: Make, tmp_path: pathlib.Path
+) -> None:
     node = make().until_running()
     before = node.ask("status")["status"]["digest"]
     bad = PROGRAM.replace("quotient := count / divisor", "quotient := count / (divisor - 1)")

@@ -246,6 +246,31 @@ def _write_request(table: str, address: int, values: list[str], kind: str, order
 
 
 @app.command()
+def identify(
+    target: Target, unit: Unit = 1, baud: Baud = 19200, parity: Parity = "even", timeout_ms: Timeout = 1000,
+    json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Show what a device tells of itself: identification, server id, status and diagnostic counters.
+
+    Example: tickwork modbus identify 10.0.0.7 --unit 3
+    """
+    console.use_json(json)
+    found: list[tuple[str, str]] = []
+
+    async def work(link: Link) -> None:
+        found.extend([row async for row in field.diagnose(link, unit, timeout_s=timeout_ms / 1000)])
+
+    _with_link(_connection(target, baud, parity), work)
+    if json:
+        console.give(dict(found))
+        return
+    table = Table("question", "answer", box=None)
+    for question, answer in found:
+        table.add_row(question, answer)
+    console.out.print(table)
+
+
+@app.command()
 def listen(
     port: Annotated[str, typer.Argument(help="Serial port that hears the line.")],
     seconds: Annotated[float, typer.Option(help="How long to listen; 0 until Ctrl-C.")] = 0.0,

@@ -13,7 +13,8 @@ import msgspec
 from drivers.modbus import DevicePoller, Link, ModbusDevice, open_link
 from drivers.protocols import parse_device
 from runtime.link import DeviceStatus
-from scan.field_io import NO_OUTPUTS, InputsWriter, Outputs, OutputsReader
+from scan import InputsWriter, Outputs, OutputsReader
+from scan.field_io import NO_OUTPUTS
 from scan.iomap import IoMap
 from scan.problem import TickworkError
 from scan.quality import BAD_NOT_CONNECTED, GOOD
@@ -123,7 +124,7 @@ class FieldDevices:
         """States for the parent, with the detailed statistics by device name."""
         return {
             "devices": [msgspec.to_builtins(_status(poller)) for poller in self._pollers],
-            "statistics": {poller.device.name: poller.statistics.as_dict() for poller in self._pollers},
+            "statistics": {poller.device.name: poller.report() for poller in self._pollers},
         }
 
     def _state_changed(self, poller: DevicePoller, state: str, text: str) -> None:

@@ -11,6 +11,7 @@ from drivers.modbus.config import ReadBlock
 from drivers.modbus.link import Job
 from drivers.modbus.pdu import BUSY_EXCEPTIONS, Failure, FailureKind, Function, Request
 from drivers.modbus.points import PointDecoder
+from drivers.modbus.statistics import BlockStatistics
 from scan.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NOT_CONNECTED, GOOD
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ class Reader:
 
     __slots__ = (
         "_attempts", "_bits", "_busy_attempts", "_decoder", "_good_ns", "_level", "_lost", "_open", "_poller",
-        "_request", "_rows", "_stale_ns", "block", "due_ns", "periodic",
+        "_request", "_rows", "_stale_ns", "block", "due_ns", "periodic", "statistics",
     )  # fmt: skip
 
     def __init__(self, poller: DevicePoller, block: ReadBlock) -> None:
         self._poller = poller
         self.block = block
+        self.statistics = BlockStatistics()
         self.due_ns = 0
         self.periodic = block.trigger[0] < 0
         self._bits = block.function in BIT_FUNCTIONS
@@ -56,6 +58,7 @@ class Reader:
             self.due_ns += periods * self.block.period_ns
         if self._open:
             self._poller.statistics.missed += 1
+            self.statistics.missed += 1
             if now_ns - self._good_ns > self._stale_ns and not self._lost:
                 self.lose(BAD_NO_COMMUNICATION)
             return
@@ -64,6 +67,19 @@ class Reader:
         self._busy_attempts = 0
         self._poller.send(self._request, self._done, self.block.priority)
 
+    def report(self) -> dict[str, object]:
+        """This block for the statistics of the device."""
+        block = self.block
+        quality = self._poller.image.quality[self._rows]
+        return {
+            "function": int(block.function),
+            "address": block.address,
+            "count": block.count,
+            "period_ms": block.period_ns // 1_000_000 if self.periodic else 0,
+            "quality": int(quality.max()) if len(quality) else 0,
+            **self.statistics.as_dict(time.monotonic_ns()),
+        }
+
     def resume(self, now_ns: int) -> None:
         """The device is back: a block that was not read for longer than its period is due now."""
         if self.due_ns and now_ns - self._good_ns > self.block.period_ns:
@@ -71,7 +87,7 @@ class Reader:
 
     def rising(self, image: bytes) -> bool:
         offset, bit = self.block.trigger
-        level = bool(image[offset] >> bit & 1)
+        level = offset < len(image) and bool(image[offset] >> bit & 1)
         edge = level and not self._level
         self._level = level
         return edge
@@ -105,6 +121,7 @@ class Reader:
             return
         self._open = False
         poller.answered(job)
+        self.statistics.answered(time.monotonic_ns() - job.sent_ns)
         block = self.block
         image = poller.image
         if self._decoder is not None:
@@ -136,6 +153,7 @@ class Reader:
             self._again()
             return
         self._open = False
+        self.statistics.failed(failure.exception)
         self.lose(BAD_DEVICE_FAILURE if alive else BAD_NO_COMMUNICATION)
         if not alive:
             poller.gave_up()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +19,13 @@ from drivers.modbus.pdu import (
     FailureKind,
     Function,
     Request,
+    comm_event_counter,
+    diagnostics,
     identification_objects,
     read_device_identification,
+    read_exception_status,
     read_registers,
+    report_server_id,
 )
 from drivers.modbus.points import KINDS, STORES, PointDecoder
 from scan.problem import fail
@@ -106,6 +110,28 @@ async def find_units(link: Link, units: Iterable[int], *, timeout_s: float) -> A
                 yield Found(unit, "answers")
 
 
+async def diagnose(link: Link, unit: int, *, timeout_s: float) -> AsyncIterator[tuple[str, str]]:
+    """Questions and answers of the diagnostic functions 43/14, 17, 7, 11 and 8; a refusal is an answer too."""
+    link.gives_up_silent = False
+    for question, request, show in DIAGNOSTICS:
+        reply, failure = await attempt(link, unit, request, timeout_s=timeout_s)
+        data = reply if show is _identity else reply[request.data_at :]
+        yield question, show(data) if failure is None else failure.text
+
+
+def _number(data: bytes) -> str:
+    return str(int.from_bytes(data, "big"))
+
+
+def _event_counter(data: bytes) -> str:
+    status, events = struct.unpack(">HH", data)
+    return f"{events}{', busy' if status else ''}"
+
+
+def _server_id(data: bytes) -> str:
+    return data.hex(" ") + "  " + "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data)
+
+
 def _identity(reply: bytes) -> str:
     try:
         objects = identification_objects(reply)
@@ -144,6 +170,20 @@ def encode_number(text: str, *, kind: str, order: str) -> bytes:
         ) from error
     point = Point("", 0, kind, 0, 8, order=order, registers=registers, store=store)
     return encode_point(point, image)
+
+
+DIAGNOSTICS: tuple[tuple[str, Request, Callable[[bytes], str]], ...] = (
+    ("identification", read_device_identification(code=2), _identity),
+    ("server id", report_server_id(), _server_id),
+    ("exception status", read_exception_status(), _number),
+    ("events", comm_event_counter(), _event_counter),
+    ("echo", diagnostics(0, 0x5A5A), _number),
+    ("messages on the bus", diagnostics(11), _number),
+    ("checksum errors on the bus", diagnostics(12), _number),
+    ("exceptions answered", diagnostics(13), _number),
+    ("messages to this unit", diagnostics(14), _number),
+    ("messages without an answer", diagnostics(15), _number),
+)
 
 
 # ---------------------------------------------------------------- captured traffic

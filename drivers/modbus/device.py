@@ -184,6 +184,12 @@ class DevicePoller:
             return True
         return all(writer.settled for writer in self._writers)
 
+    def report(self) -> dict[str, object]:
+        """Statistics of the device, with those of its read blocks under "blocks"."""
+        blocks = [reader.report() for reader in self._readers]
+        link = {"late_replies": self.link.late_replies, "stray_replies": self.link.stray_replies}
+        return {**self.statistics.as_dict(), **link, "blocks": blocks}
+
     # ------------------------------------------------------------ what readers and writers tell
 
     def send(

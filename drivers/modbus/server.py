@@ -272,7 +272,6 @@ class _Connection(asyncio.Protocol):
             self._work()
 
     def data_received(self, data: bytes) -> None:
-        self.active_at = time.monotonic()
         self._buffer = self._buffer + data if self._buffer else data
         if self._writing is None and not self._blocked:
             self._work()
@@ -297,6 +296,8 @@ class _Connection(asyncio.Protocol):
             if reply:
                 replies.append(HEADER.pack(transaction, 0, len(reply) + 1, unit) + reply)
             position = stop
+        if position:  # a whole request: dribbling bytes are no activity
+            self.active_at = time.monotonic()
         self._buffer = data[position:]
         if replies and self._transport is not None:
             self._transport.write(replies[0] if len(replies) == 1 else b"".join(replies))

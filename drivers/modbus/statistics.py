@@ -46,6 +46,45 @@ def _upper_ns(index: int) -> int:
     return (value << _SHIFT) - 1
 
 
+class BlockStatistics:
+    """What became of one repeated request. The rate is that since the last ``as_dict``."""
+
+    __slots__ = ("_counted", "_counted_at_ns", "exceptions", "failures", "latency", "missed", "replies")
+
+    def __init__(self) -> None:
+        self.replies = 0
+        self.failures = 0
+        self.missed = 0
+        self.exceptions: Counter[int] = Counter()
+        self.latency = LatencyHistogram()
+        self._counted = 0
+        self._counted_at_ns = 0
+
+    def answered(self, latency_ns: int) -> None:
+        self.replies += 1
+        self.latency.add(latency_ns)
+
+    def failed(self, exception: int) -> None:
+        self.failures += 1
+        if exception:
+            self.exceptions[exception] += 1
+
+    def as_dict(self, now_ns: int) -> dict[str, object]:
+        elapsed_ns = now_ns - self._counted_at_ns
+        rate = (self.replies - self._counted) * 1e9 / elapsed_ns if self._counted_at_ns else 0.0
+        self._counted, self._counted_at_ns = self.replies, now_ns
+        return {
+            "replies": self.replies,
+            "rate_per_s": round(rate, 2),
+            "failures": self.failures,
+            "missed": self.missed,
+            "exceptions": {str(code): count for code, count in sorted(self.exceptions.items())},
+            "latency_p50_ns": self.latency.percentile_ns(50),
+            "latency_p99_ns": self.latency.percentile_ns(99),
+            "latency_max_ns": self.latency.max_ns,
+        }
+
+
 class Statistics:
     """What a device did since it was configured. ``exceptions`` counts by exception code."""
 

@@ -201,3 +201,17 @@ async def test_read_when_triggered_by_an_output_then_only_at_its_rising_edge(
         poller.follow(b"\x08", live=True)
         await world.until(lambda: image.quality[0] == GOOD, "read")
         assert registers.requests == 1
+
+
+async def test_statistics_when_blocks_differ_then_each_has_its_own(world: Any, server: TcpDevice) -> None:
+    blocks = [world.read(), world.read(address=500, count=1, to="%IW10")]
+    async with world.polling(world.table(server.port, read=blocks)) as (poller, _):
+        await world.until(lambda: poller.statistics.exceptions[2] >= 2, "two exceptions")
+        await world.until(lambda: poller.statistics.replies >= 5, "replies")
+        good, bad = poller.report()["blocks"]
+        assert (good["failures"], good["quality"], good["period_ms"]) == (0, GOOD, 20)
+        assert good["replies"] >= 1
+        assert 0 < good["latency_p50_ns"] <= good["latency_max_ns"]
+        assert bad["replies"] == 0
+        assert bad["exceptions"]["2"] >= 2
+        assert bad["quality"] == BAD_DEVICE_FAILURE

@@ -356,6 +356,24 @@ async def test_client_when_it_never_reads_then_the_server_stops_reading_it(node:
         assert await good.ask("03 00 00 00 01") == "03 02 00 00"
 
 
+async def test_connection_when_it_only_dribbles_bytes_then_closed_as_idle(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow loris: a byte now and then is no sign of life, a whole request is."""
+    monkeypatch.setattr("drivers.modbus.server.TIDY_S", 0.05)
+    async with serving(node, idle_s=1) as (_, connect):
+        good, bad = await connect(), await connect()
+        ended = asyncio.create_task(bad.ended())
+        for byte in bytes.fromhex("0007 0000 0006 01 03 0000") * 3:
+            if ended.done():
+                break
+            bad.writer.write(bytes((byte,)))
+            await good.ask("03 00 00 00 01")
+            await asyncio.sleep(0.1)
+        assert await ended
+        assert await good.ask("03 00 00 00 01") == "03 02 00 00"
+
+
 async def test_port_when_it_is_taken_then_dv4001(node: Node) -> None:
     async with serving(node) as (server, _):
         section = parse_server({"port": int(server.endpoints()[0].rpartition(":")[2])})

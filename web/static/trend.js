@@ -251,7 +251,6 @@
     following = false;
     const toggle = document.querySelector("[data-live-toggle]");
     toggle.textContent = "Follow live";
-    toggle.setAttribute("aria-pressed", "false");
     const page = new URL(location.href);
     if (toggle.dataset.fixed !== "yes") {
       const back = new URL(page);

@@ -9,11 +9,13 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scan.problem import TickworkError
 from supervisor import pages
+from supervisor.guard import access
 from supervisor.problems import status_of
 from supervisor.services import Services
 from tests.supervisor.pages.fakes import fake_services
@@ -44,10 +46,22 @@ async def refused(request: Request, error: Exception) -> Response:
     return await pages.error_page(request, status, HTTPStatus(status).phrase, "", error.problems)
 
 
+def plant_routes(services: Services) -> list[Route]:
+    """A door for tests in another process: look at the plant, end all sessions."""
+
+    async def plant(request: Request) -> Response:
+        if request.path_params["what"] == "cut":
+            services.people.sessions.clear()  # type: ignore[attr-defined]
+        fleet = services.fleet
+        return JSONResponse({"subscriptions": fleet.plant.subscriptions})  # type: ignore[attr-defined]
+
+    return [Route("/plant/{what}", access(None)(plant))]
+
+
 def fake_app(services: Services | None = None) -> Starlette:
     services = services or fake_services()
     app = Starlette(
-        routes=pages.routes(services),
+        routes=[*pages.routes(services), *plant_routes(services)],
         middleware=[Middleware(Headers)],
         exception_handlers={TickworkError: refused},
     )

@@ -62,7 +62,6 @@ class BodyArguments(BodyStandard):
             if parameter is None:
                 continue
             if parameter in bound.arguments:
-                assert argument.name is not None
                 self._given_twice(parameter, argument, bound)
                 continue
             bound.arguments[parameter] = argument

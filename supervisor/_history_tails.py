@@ -40,8 +40,9 @@ class Tails:
             )
             first = len(self.count)
             numbers = np.arange(first, first + SLAB_SERIES)
-            # The first chunk of each series closes at another length, so that a fleet does not close all at once.
-            stagger = row - (numbers * 2654435761 % (row // 2))
+            # The first chunk of each series closes at another length, so that a fleet does not close all at once;
+            # neighbours close together, because their rows lie on the same pages of the index.
+            stagger = row - (numbers % SLAB_SERIES) * (row // 2) // SLAB_SERIES
             zeros = np.zeros(SLAB_SERIES, np.int64)
             self.count = np.concatenate([self.count, zeros])
             self.oldest = np.concatenate([self.oldest, zeros])

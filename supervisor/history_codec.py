@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,8 +82,23 @@ def encode_chunk(columns: Columns) -> bytes:
 
 def decode_chunk(blob: bytes) -> Columns:
     """Raises TickworkError SV2002 on bytes that are no chunk."""
-    _, times, values, quality = _decode(blob, FORMAT_CHUNK)
-    return Columns(times, values, quality)
+    return decode_chunks([blob])
+
+
+def decode_chunks(blobs: list[bytes]) -> Columns:
+    """Several chunks behind one another, decoded in place: what a trend over many of them needs."""
+    heads = [_head(blob, FORMAT_CHUNK) for blob in blobs]
+    total = sum(count for count, _ in heads)
+    columns = Columns(np.empty(total, np.int64), np.empty(total), np.zeros(total, np.uint16))
+    start = 0
+    for blob, (count, (_, times, values, quality)) in zip(blobs, heads, strict=True):
+        stop, at = start + count, _HEAD.size
+        _fill(columns.times[start:stop], blob[at : at + times])
+        _fill(columns.values[start:stop], blob[at + times : at + times + values])
+        if quality:
+            _fill(columns.quality[start:stop], blob[at + times + values :])
+        start = stop
+    return columns
 
 
 def encode_journal(series: SeriesNumbers, columns: Columns) -> bytes:
@@ -96,29 +112,29 @@ def encode_journal(series: SeriesNumbers, columns: Columns) -> bytes:
 
 def decode_journal(blob: bytes) -> tuple[SeriesNumbers, Columns]:
     """Raises TickworkError SV2002 on bytes that are no journal row."""
-    series, times, values, quality = _decode(blob, FORMAT_JOURNAL)
-    return series, Columns(times, values, quality)
+    count, sizes = _head(blob, FORMAT_JOURNAL)
+    series = np.empty(count, np.uint32)
+    columns = Columns(np.empty(count, np.int64), np.empty(count), np.empty(count, np.uint16))
+    offset = _HEAD.size
+    parts: tuple[npt.NDArray[Any], ...] = (series, columns.times, columns.values, columns.quality)
+    for size, column in zip(sizes, parts, strict=True):
+        _fill(column, blob[offset : offset + size])
+        offset += size
+    return series, columns
 
 
-def _decode(blob: bytes, form: int) -> tuple[SeriesNumbers, Times, Values, Qualities]:
+def _head(blob: bytes, form: int) -> tuple[int, list[int]]:
+    """Samples and the size of each column."""
     try:
         kind, _, count, *sizes = _HEAD.unpack_from(blob)
     except struct.error as error:
         raise _unreadable(f"{len(blob)} bytes are too few") from error
     if kind != form or count > SAMPLES_MAX or _HEAD.size + sum(sizes) != len(blob):
         raise _unreadable(f"format {kind}, {count} samples, {len(blob)} bytes")
-    columns: list[npt.NDArray[np.generic]] = []
-    offset = _HEAD.size
-    for size, dtype in zip(sizes, (np.uint32, np.int64, np.float64, np.uint16), strict=True):
-        column: npt.NDArray[np.generic] = np.zeros(count, dtype)
-        if size:
-            _fill(column, blob[offset : offset + size])
-        offset += size
-        columns.append(column)
-    return tuple(columns)  # type: ignore[return-value]  # dtypes are those of the zip above
+    return count, sizes
 
 
-def _fill(column: npt.NDArray[np.generic], data: bytes) -> None:
+def _fill(column: npt.NDArray[Any], data: bytes) -> None:
     try:
         progress = standalone.simple_decompress_into(data, column)
     except (RuntimeError, TypeError, ValueError) as error:

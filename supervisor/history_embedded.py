@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scan.problem import Problem, TickworkError, fail
-from supervisor.history_codec import Columns, decode_chunk
+from supervisor.history_codec import Columns, decode_chunk, decode_chunks
 from supervisor.history_engine import Writer
 from supervisor.history_read import bucket_edges, clip, decimate, merge, summary_points
 from supervisor.history_store import TIME_MAX_NS, Arrival, Buckets, Committed, NewEvent, SeriesSpec
@@ -96,7 +96,7 @@ class EmbeddedHistory:
             if count > SAMPLES_PER_QUERY_MAX:
                 raise _too_large(count)
             rows = _rows(reader, f"SELECT data {where} ORDER BY id", asked)
-            parts = [decode_chunk(row[0]) for row in rows]
+            parts = [decode_chunks([row[0] for row in rows])]
             if before:
                 parts += self._before(reader, series, from_ns)
         return clip(merge([*parts, tail]), from_ns, to_ns, before=before)
@@ -112,19 +112,20 @@ class EmbeddedHistory:
         with self._snapshot(series) as (reader, tail):
             sql = f"SELECT id, {_SUMMARY} FROM chunk WHERE series=? AND t1>=? AND t0<=? ORDER BY id"  # noqa: S608
             rows = _rows(reader, sql, (series, from_ns, to_ns))
-            whole = _inside_one_bucket(rows, edges) if len(rows) > count // 4 else [False] * len(rows)
-            parts = [
-                summary_points(row[1:]) if inside else _chunk(reader, row[0])
-                for row, inside in zip(rows, whole, strict=True)
-            ]
+            inside = _inside_one_bucket(rows, edges) if len(rows) > count // 4 else [False] * len(rows)
+            whole = [row[1:] for row, within in zip(rows, inside, strict=True) if within]
+            cut = [row[0] for row, within in zip(rows, inside, strict=True) if not within]
+            blobs = [_rows(reader, "SELECT data FROM chunk WHERE id=?", (number,))[0][0] for number in cut]
             earlier = self._before(reader, series, from_ns)
-        parts.append(tail)
-        everything = merge(parts)
-        found = clip(everything, from_ns, to_ns, before=False)
-        hidden = sum(row[3] for row, inside in zip(rows, whole, strict=True) if inside)
-        shown = sum(len(part) for part, inside in zip(parts, whole, strict=False) if inside)
-        buckets = decimate(found, edges, len(found) + hidden - shown)
-        held = clip(merge([*earlier, everything]), from_ns, from_ns - 1, before=True)
+        decoded = merge([decode_chunks(blobs), tail])
+        found = clip(decoded, from_ns, to_ns, before=False)
+        samples = len(found) + sum(row[2] for row in whole)
+        if (
+            whole
+        ):  # points of a bucket's points are that bucket's points, so the two kinds meet when they are few
+            found = merge([summary_points(whole), decimate(found, edges, samples).columns])
+        buckets = decimate(found, edges, samples)
+        held = clip(merge([*earlier, decoded]), from_ns, from_ns - 1, before=True)
         return Buckets(merge([held, buckets.columns]), buckets.samples, buckets.decimated)
 
     def texts(self, series: int, from_ns: int, to_ns: int, limit: int) -> list[tuple[int, int, str]]:
@@ -213,10 +214,6 @@ class EmbeddedHistory:
 
 def _rows(reader: apsw.Connection, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
     return reader.execute(sql, values).fetchall()
-
-
-def _chunk(reader: apsw.Connection, number: int) -> Columns:
-    return decode_chunk(_rows(reader, "SELECT data FROM chunk WHERE id=?", (number,))[0][0])
 
 
 def _inside_one_bucket(rows: list[tuple[Any, ...]], edges: npt.NDArray[np.int64]) -> list[bool]:

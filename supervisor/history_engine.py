@@ -2,11 +2,12 @@
 
 Theory. A commit writes its samples as *one* compressed journal row and keeps them in memory as *tails*. When the tail
 of a series is long enough, all of it becomes one chunk row, in the transaction of the commit that filled it; the
-series then remembers that journal row, and everything of it up to there is in chunks. A journal row goes when no tail
-needs it. A series that changes rarely is flushed when its journal row gets old, and joined to its last chunk.
+journal row of that commit names the series that it closed, so reading the journal in order makes the same tails again.
+The oldest journal rows go as soon as no tail needs them. A series that changes rarely is flushed when its journal row
+gets old, and joined to its last chunk.
 
 Invariants.
-* A sample is in exactly one of: a chunk, or a journal row younger than its series' ``chunked`` mark.
+* A sample is in exactly one of: a chunk, or a journal row after the last one that closed its series.
 * Memory changes only after COMMIT returned (``synchronous=FULL``): a failed commit leaves everything as it was.
 * The mark (node, boot, seq) and the samples it speaks of are in one transaction.
 
@@ -52,8 +53,9 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS series(
     id INTEGER PRIMARY KEY, node TEXT NOT NULL, path TEXT NOT NULL, type TEXT NOT NULL, unit TEXT NOT NULL,
-    low REAL, high REAL, chunked INTEGER NOT NULL DEFAULT 0, UNIQUE(node, path));
-CREATE TABLE IF NOT EXISTS journal(id INTEGER PRIMARY KEY AUTOINCREMENT, samples INTEGER NOT NULL, data BLOB NOT NULL);
+    low REAL, high REAL, UNIQUE(node, path));
+CREATE TABLE IF NOT EXISTS journal(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, closed BLOB NOT NULL, samples INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS chunk(
     id INTEGER PRIMARY KEY, series INTEGER NOT NULL, t0 INTEGER NOT NULL, t1 INTEGER NOT NULL, samples INTEGER NOT NULL,
     first REAL, low REAL, low_at INTEGER, high REAL, high_at INTEGER, last REAL, worst INTEGER NOT NULL,
@@ -89,7 +91,6 @@ class Writer:
         # Held while a commit becomes visible: a reader that takes it sees chunks and tails of the same commit.
         self.visible = threading.Lock()
         self._series: dict[tuple[str, str], int] = {}
-        self._chunked: dict[int, int] = {}
         try:
             self._recover()
         except (apsw.Error, TickworkError, IndexError) as error:
@@ -134,10 +135,10 @@ class Writer:
         rest_series = series[keep]
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            journal = self._write_journal(rest_series, rest)
+            journal = self._write_journal(closing, rest_series, rest)
             for number in closing:
                 parts = [self.tails.get(number), _of(number, series, columns)]
-                self._write_chunk(number, join(parts), journal)
+                self._write_chunk(number, join(parts))
             self._write_marks(marks, received_ns)
             self._write_texts(fresh)
             rows = self._write_events([e for a in fresh for e in a.events] + list(events), received_ns)
@@ -185,14 +186,16 @@ class Writer:
         aged = self.tails.aged(self.last_journal - JOURNAL_AGE_ROWS, FLUSH_PER_COMMIT)
         return sorted({int(s) for s in groups[full]}.union(aged))
 
-    def _write_journal(self, series: SeriesNumbers, columns: Columns) -> int:
+    def _write_journal(self, closing: list[int], series: SeriesNumbers, columns: Columns) -> int:
         """The journal row, also when it is empty: its number orders this commit among the others."""
+        closed = np.array(closing, "<u4").tobytes()
         self._db.execute(
-            "INSERT INTO journal(samples, data) VALUES(?,?)", (len(series), encode_journal(series, columns))
+            "INSERT INTO journal(closed, samples, data) VALUES(?,?,?)",
+            (closed, len(series), encode_journal(series, columns)),
         )
         return self._db.last_insert_rowid()
 
-    def _write_chunk(self, series: int, columns: Columns, journal: int) -> None:
+    def _write_chunk(self, series: int, columns: Columns) -> None:
         columns = in_time_order(columns)
         if len(columns) < CHUNK_SAMPLES // 2:
             columns = self._joined_to_last(series, columns)
@@ -201,7 +204,6 @@ class Writer:
         for start, stop in itertools.pairwise(ends):
             part = columns.part(start, stop)
             self._db.execute(_INSERT_CHUNK, (series, *summary(part), encode_chunk(part)))
-        self._db.execute("UPDATE series SET chunked=? WHERE id=?", (journal, series))
 
     def _joined_to_last(self, series: int, columns: Columns) -> Columns:
         """With the samples of the newest chunk, which is deleted, if both together make no more than one chunk."""
@@ -273,29 +275,18 @@ class Writer:
             return self._db.changes()
 
     def _recover(self) -> None:
-        for number, node, path, chunked in self._db.execute("SELECT id, node, path, chunked FROM series"):
+        for number, node, path in self._db.execute("SELECT id, node, path FROM series"):
             self._series[node, path] = number
-            self._chunked[number] = chunked
-        top = max(self._chunked, default=0)
-        self.tails.grow(top)
-        chunked_of = np.zeros(len(self.tails.count), np.int64)
-        chunked_of[list(self._chunked)] = list(self._chunked.values())
-        self._chunked.clear()
+        self.tails.grow(max(self._series.values(), default=0))
         for node, boot, seq in self._db.execute("SELECT node, boot, seq FROM mark"):
             self.marks[node, boot] = seq
         self.last_event = self._db.execute("SELECT coalesce(max(seq), 0) FROM event").get
         stored = self._db.execute("SELECT coalesce(sum(samples), 0) FROM chunk").get
-        journalled = 0
-        for number, blob in self._db.execute("SELECT id, data FROM journal ORDER BY id"):
-            series, columns = decode_journal(blob)
-            keep = (series < len(chunked_of)) & (chunked_of[np.minimum(series, top)] < number)
-            self.tails.add(
-                series[keep],
-                Columns(columns.times[keep], columns.values[keep], columns.quality[keep]),
-                number,
-            )
-            journalled += int(keep.sum())
+        for number, closed, blob in self._db.execute("SELECT id, closed, data FROM journal ORDER BY id"):
+            self.tails.clear(np.frombuffer(closed, "<u4").tolist())
+            self.tails.add(*decode_journal(blob), number)
             self.last_journal = number
+        journalled = int(self.tails.count.sum())
         self.samples_total = stored + journalled
 
     @contextmanager

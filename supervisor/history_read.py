@@ -27,16 +27,11 @@ def clip(columns: Columns, from_ns: int, to_ns: int, *, before: bool) -> Columns
     return columns.part(start, max(start, stop))
 
 
-def summary_points(row: Summary) -> Columns:
-    """A chunk as its first, least, greatest and last sample. The worst quality stands for all four."""
-    t0, t1, _, first, low, low_at, high, high_at, last, worst = row
-    times = np.array([t0, low_at, high_at, t1], np.int64)
-    values = np.array([_float(first), _float(low), _float(high), _float(last)])
-    return in_time_order(Columns(times, values, np.full(4, worst, np.uint16)))
-
-
-def _float(value: float | None) -> float:
-    return float("nan") if value is None else value
+def summary_points(rows: list[Summary]) -> Columns:
+    """Chunks as their first, least, greatest and last samples. A chunk's worst quality stands for all four."""
+    table = np.array(rows, np.float64)  # None becomes NaN
+    times = np.array([(row[0], row[5], row[7], row[1]) for row in rows], np.int64).ravel()
+    return Columns(times, table[:, [3, 4, 6, 8]].ravel(), np.repeat(table[:, 9].astype(np.uint16), 4))
 
 
 def bucket_edges(from_ns: int, to_ns: int, count: int) -> npt.NDArray[np.int64]:
@@ -56,8 +51,9 @@ def decimate(columns: Columns, edges: npt.NDArray[np.int64], samples: int) -> Bu
         return Buckets(columns.part(0, 0), samples, True)
     stops = np.append(starts[1:], len(columns))
     bad = np.isnan(columns.values)
-    low = np.where(bad, np.inf, columns.values)
-    high = np.where(bad, -np.inf, columns.values)
+    low = high = columns.values
+    if bad.any():
+        low, high = np.where(bad, np.inf, columns.values), np.where(bad, -np.inf, columns.values)
     lowest = np.repeat(np.minimum.reduceat(low, starts), stops - starts)
     highest = np.repeat(np.maximum.reduceat(high, starts), stops - starts)
     picked = np.concatenate(
@@ -71,7 +67,8 @@ def decimate(columns: Columns, edges: npt.NDArray[np.int64], samples: int) -> Bu
     # A bucket with any bad sample shows one, so that a short failure is not smoothed away.
     failed = (columns.quality >= BAD) | bad
     picked = np.concatenate([picked, _first_of(failed, starts, stops)])
-    picked = np.unique(picked[picked >= 0])
+    picked = np.sort(picked[picked >= 0])
+    picked = picked[np.append(picked[1:] != picked[:-1], True)]  # each once
     return Buckets(
         Columns(columns.times[picked], columns.values[picked], columns.quality[picked]), samples, True
     )

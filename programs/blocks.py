@@ -17,7 +17,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -204,3 +204,14 @@ def standard_pou(name: str) -> hir.Pou | None:
     """A standard block as the checker sees it, or None if there is none of this upper-case name."""
     found = standard_blocks().get(name)
     return None if found is None else found.pou()
+
+
+if TYPE_CHECKING:
+    STANDARD_BLOCKS: tuple[str, ...]  # names of the standard blocks, sorted
+
+
+def __getattr__(name: str) -> tuple[str, ...]:
+    # The modules of the blocks import this one, so the table is made when it is first asked for.
+    if name == "STANDARD_BLOCKS":
+        return tuple(standard_blocks())
+    raise AttributeError(name)

@@ -7,6 +7,7 @@ sense, skips blanks before it and underscores in it, and gives 0 when nothing do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -172,7 +173,7 @@ def real_to_text(target: Any, capacity: int, value: float, digits_max: int) -> i
     target[0] = 0
     if value != value:
         return put_word(target, capacity, position, 110, 97, 110)
-    if value < 0.0 or (value == 0.0 and 1.0 / value < 0.0):
+    if value == value and math.copysign(1.0, value) < 0.0:
         position = put_char(target, capacity, position, 45)
         value = -value
     if value > 1.7976931348623157e308:

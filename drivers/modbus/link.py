@@ -77,7 +77,7 @@ class Link(asyncio.Protocol):
         self._not_before = 0.0
         self._silent_timeouts = 0
         self._sweep: asyncio.TimerHandle | None = None
-        self._wake: asyncio.TimerHandle | None = None
+        self._wake: asyncio.Handle | None = None
         self._lost: asyncio.Event = asyncio.Event()
         self._loss_text = ""
         self._task: asyncio.Task[None] | None = None

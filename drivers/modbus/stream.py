@@ -22,6 +22,7 @@ from drivers.modbus.pdu import Failure
 from drivers.modbus.tcp import tune_socket
 
 LATE_WINDOW_MAX_S = 1.0
+TURNS_S = 0.0006
 SETTLE_S = 0.005  # silence that ends a damaged frame; serial adapters deliver in blocks of some milliseconds
 FRAMINGS: dict[str, ModuleType] = {"rtu": rtu, "ascii": ascii_frames}
 BROADCAST = 0
@@ -79,7 +80,11 @@ class StreamLink(Link):
             self._drained = None
             return True
         if self._wake is None:
-            self._wake = self._loop.call_later(wait, self._woken)
+            # Timers of the loop are as coarse as the silence of a fast line: the last bit is waited for turn by turn.
+            if wait < TURNS_S:
+                self._wake = self._loop.call_soon(self._woken)
+            else:
+                self._wake = self._loop.call_later(wait, self._woken)
         return False
 
     def _transmit(self, job: Job) -> None:

@@ -29,7 +29,7 @@ class BodyCalls(BodyArguments):
             self._not_constant(node)
             return self.poison(node)
         callee = self._callee(node)
-        if callee is None:
+        if callee is None or (isinstance(callee, PlaceMeaning) and callee.type is types.UNKNOWN):
             for argument in node.arguments:
                 if argument.value is not None and not argument.output:
                     self.expression(argument.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from programs import ast, hir, types
+from programs.blocks import standard_blocks
 from programs.check_meanings import (
     CallableMeaning,
     Meaning,
@@ -15,7 +16,7 @@ from programs.check_meanings import (
 )
 from programs.check_values import BodyValues, Value
 from programs.diagnostics import Spanned
-from programs.signatures import is_standard_function
+from programs.signatures import FUNCTIONS, is_standard_function
 from programs.symbols import (
     EnumValueSymbol,
     PouSymbol,
@@ -49,7 +50,7 @@ class BodyNames(BodyValues):
         block = self.context.standard_block(upper)
         if block is not None:
             return SymbolMeaning(block)
-        self.context.unknown_name(node, node.name, self.scope.names())
+        self.context.unknown_name(node, node.name, [*self.scope.names(), *FUNCTIONS, *standard_blocks()])
         return None
 
     def _in_pou(self, upper: str, node: ast.Name) -> Meaning | None:

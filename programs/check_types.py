@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from programs import ast, hir, types
+from programs.blocks import standard_blocks
 from programs.check_context import Context, Scope
 from programs.symbols import (
     EnumValueSymbol,
@@ -208,7 +209,7 @@ class TypeResolver:
         return scope.namespace.find(parts[0]) or self.context.standard_block(parts[0])
 
     def type_names(self, scope: Scope) -> list[str]:
-        names = [*types.ELEMENTARY, *types.ALIASES, "STRING", "WSTRING"]
+        names = [*types.ELEMENTARY, *types.ALIASES, "STRING", "WSTRING", *standard_blocks()]
         space: Namespace | None = scope.namespace
         while space is not None:
             for symbol in space.symbols.values():

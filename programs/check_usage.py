@@ -134,8 +134,7 @@ def _root(place: hir.Place) -> hir.Variable | None:
 
 
 def _unused(context: Context, symbol: PouSymbol) -> None:
-    body = symbol.node.body if symbol.node is not None else None
-    if body is None or symbol.abstract:
+    if symbol.abstract:
         return
     for member in symbol.members.values():
         if member.node is not None and member.section not in _QUIET_SECTIONS and member.aliases is None:

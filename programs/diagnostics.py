@@ -121,5 +121,7 @@ def _shown_line(source: Source, place: Place) -> str:
 def closest(name: str, known: Iterable[str]) -> str:
     """The known name that was probably meant, "" if none is near (case does not count)."""
     by_key = {candidate.upper(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.upper()[:64], by_key, n=1, cutoff=0.72)
+    # One letter of three may be wrong, in longer names about one in four.
+    cutoff = 0.66 if len(name) <= 3 else 0.72
+    found = difflib.get_close_matches(name.upper()[:64], by_key, n=1, cutoff=cutoff)
     return by_key[found[0]] if found else ""

@@ -143,6 +143,6 @@ class PageServer:
             self._process = None
 
     def plant(self, what: str = "") -> dict[str, int]:
-        """Look at the made-up plant, or change it: "cut" ends all sessions."""
+        """Look at the made-up plant, or change it: "cut" ends all sessions, "drop" all streams."""
         answer: dict[str, int] = httpx.get(f"{self.url}/plant/{what or 'look'}", timeout=5).json()
         return answer

@@ -173,9 +173,10 @@ def test_page_when_the_server_dies_then_it_can_not_be_mistaken_for_live(browser:
 def test_stream_when_cut_then_it_comes_back_by_itself(page: Page, server: PageServer) -> None:
     page.goto(f"{server.url}/runtimes/n1")
     live(page)
-    page.context.set_offline(True)
+    page.route("**/live?*", lambda route: route.abort())
+    server.plant("drop")
     expect(page.locator("html")).to_have_attribute("data-live", "lost", timeout=15_000)
-    page.context.set_offline(False)
+    page.unroute("**/live?*")
     expect(page.locator("html")).to_have_attribute("data-live", "live", timeout=15_000)
     assert page.locator("#frozen").inner_text() == ""
 
@@ -320,7 +321,7 @@ def test_force_when_set_then_the_page_carries_a_banner_until_it_is_released(
     shoot(page, "forced", "desktop", "light")
     page.click("text=Show forces")
     expect(page.locator("main")).to_contain_text("commissioning")
-    page.click("text=Release")
+    page.get_by_role("button", name="Release").click()
     expect(page.locator("#drawer")).to_contain_text("Release force")
 
 
@@ -429,6 +430,7 @@ def test_trend_when_zoomed_then_the_address_holds_it(page: Page, server: PageSer
     with page.expect_response("**/trend/data?*from=*"):
         page.click("[data-move=in]")
     assert "from=" in page.url
+    page.locator("#trend:not([aria-busy]) .u-over").wait_for()
     box = page.locator("#trend .u-over").bounding_box()
     assert box is not None
     with page.expect_response("**/trend/data?*from=*"):

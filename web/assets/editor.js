@@ -169,9 +169,14 @@ class StEditor extends HTMLElement {
 
   // Tab indents, so a keyboard user needs another way out: Escape, then Tab (WCAG 2.1.2).
   leave() {
-    this.view.contentDOM.blur();
+    const inside = this.view.contentDOM;
+    inside.tabIndex = -1;
     this.tabIndex = -1;
     this.focus();
+    this.addEventListener("blur", () => {
+      inside.removeAttribute("tabindex");
+      this.removeAttribute("tabindex");
+    }, { once: true });
     return true;
   }
 

@@ -47,12 +47,14 @@ async def refused(request: Request, error: Exception) -> Response:
 
 
 def plant_routes(services: Services) -> list[Route]:
-    """A door for tests in another process: look at the plant, end all sessions."""
+    """A door for tests in another process: look at the plant, end all sessions, drop all streams."""
 
     async def plant(request: Request) -> Response:
         if request.path_params["what"] == "cut":
             services.people.sessions.clear()  # type: ignore[attr-defined]
         fleet = services.fleet
+        if request.path_params["what"] == "drop":
+            fleet.plant.drops += 1  # type: ignore[attr-defined]
         return JSONResponse({"subscriptions": fleet.plant.subscriptions})  # type: ignore[attr-defined]
 
     return [Route("/plant/{what}", access(None)(plant))]

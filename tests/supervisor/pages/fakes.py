@@ -68,6 +68,13 @@ END_VAR
         Level1 := Level1 + 0.1;
     END_IF;
 END_PROGRAM
+
+CONFIGURATION Water
+    RESOURCE Plc ON PLC
+        TASK Fast(INTERVAL := T#20ms, PRIORITY := 1);
+        PROGRAM Control WITH Fast : Control;
+    END_RESOURCE
+END_CONFIGURATION
 """
 
 TAGS: list[tuple[str, str, str, float | None, float | None, bool, str, str]] = [
@@ -139,6 +146,7 @@ class Plant:
         self.changed = asyncio.Event()
         self.faulted = {"n4"}
         self.subscriptions = 0
+        self.drops = 0  # how often all streams were cut
         for index in range(18):
             self.event("n1", "device" if index % 4 == 0 else "info", f"plant answered again after {index} s")
         self.event("n4", "fault", "division by zero in Control, line 42", severity="error")
@@ -237,12 +245,12 @@ class Plant:
 
 class FakeSubscription:
     def __init__(self, plant: Plant, tags: dict[str, tuple[str, ...]]) -> None:
-        self.plant, self.tags, self.open = plant, tags, True
+        self.plant, self.tags, self.open, self.drops = plant, tags, True, plant.drops
         plant.subscriptions += 1
 
     async def next(self, *, interval_ms: int = 250, beat_ms: int = 2000) -> Update:
         await asyncio.sleep(interval_ms / 1000)
-        if not self.open:
+        if not self.open or self.drops != self.plant.drops:
             raise StreamEnded
         values = tuple(
             self.plant.value(node, path)

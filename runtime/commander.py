@@ -87,7 +87,7 @@ class Commander:
                 break
         return outcome
 
-    async def write_values(self, values: Mapping[Symbol, Any], user: str) -> str:
+    async def write_values(self, values: Mapping[Symbol, Any], user: str, *, via: str = "opcua") -> str:
         """For servers that already have typed values: "" when effective, else the reason."""
         texts = {symbol.path: scan.format_value(symbol, value) for symbol, value in values.items()}
         command = Command("", "write", texts, user)
@@ -96,7 +96,7 @@ class Commander:
             outcome = await self._lane.write(values)
         except TickworkError as error:
             outcome = Outcome("rejected", problem=error.problems[0])
-        self._audit(command, "opcua", outcome, texts, old)
+        self._audit(command, via, outcome, texts, old)
         return outcome.reason
 
     def _parsed(self, texts: Mapping[str, str]) -> dict[Symbol, scan.Value]:

@@ -7,6 +7,7 @@ import pathlib
 
 import msgspec
 
+from drivers.modbus.server_config import ModbusServerSection
 from drivers.opcua.config import OpcUaSection
 from runtime.link import DeviceStatus, Event
 from runtime.plant import Plant, SupervisorSection
@@ -23,6 +24,7 @@ class GateJob(msgspec.Struct, frozen=True):
     state: pathlib.Path  # state directory
     supervisor: SupervisorSection | None = None
     opcua: OpcUaSection | None = None
+    modbus_server: ModbusServerSection | None = None
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -44,7 +46,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def gate_job(plant: Plant, segments: pathlib.Path, state: pathlib.Path) -> GateJob:
-    return GateJob(plant.name, version(), segments, state, plant.supervisor, plant.opcua)
+    return GateJob(plant.name, version(), segments, state, plant.supervisor, plant.opcua, plant.modbus_server)
 
 
 def version() -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import pathlib
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -93,15 +95,14 @@ class Gate:
     # ---------------------------------------------------------------- servers
 
     def _add_servers(self) -> None:
-        if self._job.opcua is not None:
-            self._servers.append(
-                Hosted(
-                    "opcua",
-                    lambda: opcua_server(self._job, self._view, self._commander),
-                    self._journal.note,
-                    self._tell_endpoints,
-                )
-            )
+        job, view, commander = self._job, self._view, self._commander
+        if job.opcua is not None:
+            self._host("opcua", lambda: opcua_server(job, view, commander))
+        if job.modbus_server is not None:
+            self._host("modbus", lambda: modbus_server(job, view, commander, self._journal.note))
+
+    def _host(self, name: str, make: Callable[[], Server]) -> None:
+        self._servers.append(Hosted(name, make, self._journal.note, self._tell_endpoints))
 
     def _tell_endpoints(self) -> None:
         self._parent.event(
@@ -232,6 +233,25 @@ def opcua_server(job: GateJob, view: scan.NodeView, commander: Commander) -> Ser
 
     assert job.opcua is not None
     return OpcUaServer(view, commander.write_values, job.opcua.config(job.name, job.state / "opcua"))
+
+
+def modbus_server(
+    job: GateJob, view: scan.NodeView, commander: Commander, note: Callable[[Event], None]
+) -> Server:
+    """The Modbus server of the plant file. Imported here, as few nodes have one."""
+    from drivers.modbus.server import ModbusServer
+
+    assert job.modbus_server is not None
+    return ModbusServer(
+        view,
+        functools.partial(commander.write_values, via="modbus"),
+        job.modbus_server,
+        node=job.name,
+        version=job.version,
+        on_problem=lambda problem: note(
+            Event(time.time_ns(), "server", "modbus", problem.message, {"code": problem.code}, "warning")
+        ),
+    )
 
 
 async def _opened(segments: pathlib.Path) -> scan.NodeView:

@@ -12,10 +12,13 @@ import pathlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from drivers.opcua.config import OpcUaSection, parse_server
+from drivers.modbus.server_config import ModbusServerSection
+from drivers.modbus.server_config import parse_server as parse_modbus_server
+from drivers.opcua.config import OpcUaSection
+from drivers.opcua.config import parse_server as parse_opcua_server
 from drivers.protocols import parse_device
 from runtime.toml_table import Document, Table, parse
 from scan.iomap import IoMap
@@ -26,6 +29,8 @@ FILE_SIZE_MAX = 4 * 1024 * 1024  # a plant of 10,000 points has about 1 MB
 NAME = re.compile(
     r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 )  # a DNS label: it becomes part of file and host names
+
+_Section = TypeVar("_Section")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ class Plant:
     devices: tuple[Any, ...] = ()
     device_tables: tuple[Mapping[str, Any], ...] = ()
     opcua: OpcUaSection | None = None
+    modbus_server: ModbusServerSection | None = None
     supervisor: SupervisorSection | None = None
     retain: RetainSection = RetainSection()
     recorder: RecorderSection = RecorderSection()
@@ -188,7 +194,8 @@ def parse_plant(text: str, *, folder: pathlib.Path, file: str = FILE_NAME) -> Pl
         scan=_scan(root.table("scan")),
         devices=_devices(document, tables),
         device_tables=tuple(table.data for table in tables),
-        opcua=_opcua(document, root.table("opcua")) if "opcua" in root else None,
+        opcua=_server(document, root, "opcua", parse_opcua_server),
+        modbus_server=_server(document, root, "modbus-server", parse_modbus_server),
         supervisor=_supervisor(root.table("supervisor")) if "supervisor" in root else None,
         retain=_retain(root.table("retain")),
         recorder=_recorder(root.table("recorder")),
@@ -197,7 +204,7 @@ def parse_plant(text: str, *, folder: pathlib.Path, file: str = FILE_NAME) -> Pl
         warnings=tuple(problem for problem in document.problems if problem.severity == "warning"),
     )
     state.done()
-    for key in ("supervisor", "opcua"):  # known, whether or not the file has them
+    for key in ("supervisor", "opcua", "modbus-server"):  # known, whether or not the file has them
         root.table(key)
     root.done()
     _check_image(document, plant)
@@ -285,9 +292,15 @@ def _devices(document: Document, tables: list[Table]) -> tuple[Any, ...]:
     return tuple(devices.values())
 
 
-def _opcua(document: Document, table: Table) -> OpcUaSection | None:
+def _server(
+    document: Document, root: Table, key: str, parse_section: Callable[..., _Section]
+) -> _Section | None:
+    """The section of a protocol server, as its driver parses it; None if the file does not have it."""
+    if key not in root:
+        return None
+    table = root.table(key)
     try:
-        return parse_server(table.data, _placer(table))
+        return parse_section(table.data, _placer(table))
     except TickworkError as error:
         document.problems += (_with_source(document, problem) for problem in error.problems)
         return None

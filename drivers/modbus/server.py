@@ -51,14 +51,25 @@ class View(Protocol):
 
 
 class ModbusServer:
-    """``submit(values, user)`` writes one atomic group and returns "" or the reason why it did not take effect."""
+    """``submit(values, user)`` writes one atomic group and returns "" or the reason why it did not take effect.
+
+    ``on_problem`` is told of each map entry that a new program cannot serve (DV4002).
+    """
 
     def __init__(
-        self, view: View, submit: Submit, section: ModbusServerSection, *, node: str, version: str = ""
+        self,
+        view: View,
+        submit: Submit,
+        section: ModbusServerSection,
+        *,
+        node: str,
+        version: str = "",
+        on_problem: Callable[[Problem], None] | None = None,
     ) -> None:
         self.section = section
         self.requests = 0
         self.refused = 0
+        self._on_problem = on_problem
         self._view = view
         self._submit = submit
         self._identity = Identity("Tickwork", "Tickwork runtime", version or "0", node)
@@ -120,12 +131,16 @@ class ModbusServer:
 
     async def rebind(self) -> None:
         """The program changed: addresses are laid out anew."""
-        self._lay_out()
+        if self._view.application is not self._application:
+            self._lay_out()
         self._block_until = 0.0
 
     def _lay_out(self) -> None:
         self._application = self._view.application
         self.responder = Responder(AddressMap(self.section, self._application), self._identity)
+        if self._on_problem is not None:
+            for problem in self.problems:
+                self._on_problem(problem)
 
     def clients(self) -> list[str]:
         return [f"modbus {connection.peer}" for connection in self._connections]

@@ -100,31 +100,14 @@ def is_busy(engine: int, program: int, index: int, owner: int, offset: int) -> b
 
 
 @compiled
-def judge_record(engine: int, program: int, index: int, record: int) -> int:
-    """The acknowledgement that this record alone deserves; 0 = wait for a running task."""
-    if get(record, w.C_GENERATION) != get(program, w.Q_GENERATION):
-        return w.ACK_STALE
-    kind = get_half(record + 8 * w.C_KIND_MORE)
-    if kind == w.COMMAND_RESET_STATISTICS:
-        return w.ACK_APPLIED
-    offset = get(record, w.C_OFFSET)
-    size = get_half(record + 8 * w.C_SIZE_MASK)
-    mask = get_half(record + 8 * w.C_SIZE_MASK + 4)
-    owner = get(record, w.C_OWNER)
-    block = block_of(program, owner)
-    if block == 0 or offset < 64 or size < 1 or size > w.COMMAND_DATA_SIZE:
-        return w.ACK_REFUSED
-    if offset > get(program, w.Q_BLOCK_SIZE) - size or mask < 0 or mask > 255 or (mask != 0 and size != 1):
-        return w.ACK_REFUSED
-    if is_busy(engine, program, index, owner, offset):
-        return 0
-    if kind == w.COMMAND_FORCE or kind == w.COMMAND_UNFORCE:
-        return judge_force(program, offset, size, mask, kind)
-    if kind == w.COMMAND_EXPECT:
-        return judge_expectation(record, block + offset, size, mask)
-    if kind != w.COMMAND_WRITE:
-        return w.ACK_REFUSED
-    return w.ACK_APPLIED
+def find_force(program: int, offset: int, mask: int) -> int:
+    """Row of the force on exactly this place, or -1."""
+    forces = get(program, w.Q_FORCES)
+    for row in range(get(program, w.Q_FORCE_COUNT)):
+        force = forces + row * w.FORCE_SIZE
+        if get(force, w.F_OFFSET) == offset and get_half(force + 8 * w.F_SIZE_MASK + 4) == mask:
+            return row
+    return -1
 
 
 @compiled
@@ -153,6 +136,34 @@ def judge_expectation(record: int, address: int, size: int, mask: int) -> int:
 
 
 @compiled
+def judge_record(engine: int, program: int, index: int, record: int) -> int:
+    """The acknowledgement that this record alone deserves; 0 = wait for a running task."""
+    if get(record, w.C_GENERATION) != get(program, w.Q_GENERATION):
+        return w.ACK_STALE
+    kind = get_half(record + 8 * w.C_KIND_MORE)
+    if kind == w.COMMAND_RESET_STATISTICS:
+        return w.ACK_APPLIED
+    offset = get(record, w.C_OFFSET)
+    size = get_half(record + 8 * w.C_SIZE_MASK)
+    mask = get_half(record + 8 * w.C_SIZE_MASK + 4)
+    owner = get(record, w.C_OWNER)
+    block = block_of(program, owner)
+    if block == 0 or offset < 64 or size < 1 or size > w.COMMAND_DATA_SIZE:
+        return w.ACK_REFUSED
+    if offset > get(program, w.Q_BLOCK_SIZE) - size or mask < 0 or mask > 255 or (mask != 0 and size != 1):
+        return w.ACK_REFUSED
+    if is_busy(engine, program, index, owner, offset):
+        return 0
+    if kind == w.COMMAND_FORCE or kind == w.COMMAND_UNFORCE:
+        return judge_force(program, offset, size, mask, kind)
+    if kind == w.COMMAND_EXPECT:
+        return judge_expectation(record, block + offset, size, mask)
+    if kind != w.COMMAND_WRITE:
+        return w.ACK_REFUSED
+    return w.ACK_APPLIED
+
+
+@compiled
 def judge_group(engine: int, program: int, index: int, lane: int, head: int, count: int) -> int:
     verdict = w.ACK_APPLIED
     forces = 0
@@ -171,17 +182,6 @@ def judge_group(engine: int, program: int, index: int, lane: int, head: int, cou
 
 
 # ---------------------------------------------------------------- forces
-
-
-@compiled
-def find_force(program: int, offset: int, mask: int) -> int:
-    """Row of the force on exactly this place, or -1."""
-    forces = get(program, w.Q_FORCES)
-    for row in range(get(program, w.Q_FORCE_COUNT)):
-        force = forces + row * w.FORCE_SIZE
-        if get(force, w.F_OFFSET) == offset and get_half(force + 8 * w.F_SIZE_MASK + 4) == mask:
-            return row
-    return -1
 
 
 @compiled
@@ -227,6 +227,12 @@ def keep_actual(force: int, address: int) -> None:
 
 
 @compiled
+def is_input(program: int, offset: int) -> bool:
+    start = get(program, w.Q_INPUTS_OFFSET)
+    return start <= offset < start + get(program, w.Q_INPUTS_SIZE)
+
+
+@compiled
 def force_before(engine: int, program: int, index: int, now_ns: int) -> None:
     """Ends leases that have run out and holds the rest before the program runs."""
     row = 0
@@ -244,12 +250,6 @@ def force_before(engine: int, program: int, index: int, now_ns: int) -> None:
                 keep_actual(force, address)
             hold_force(force, address)
         row += 1
-
-
-@compiled
-def is_input(program: int, offset: int) -> bool:
-    start = get(program, w.Q_INPUTS_OFFSET)
-    return start <= offset < start + get(program, w.Q_INPUTS_SIZE)
 
 
 @compiled
@@ -271,6 +271,19 @@ def force_after(program: int, task: int, index: int) -> None:
 
 
 @compiled
+def reset_statistics(engine: int, program: int) -> None:
+    for index in range(w.TASKS_MAX):
+        task = get(program, w.Q_TASKS + index)
+        stats = get(task, w.K_STATS) if task != 0 else 0
+        if stats != 0:
+            for word in range(w.T_SCANS, w.T_CONSECUTIVE + 1):
+                put(stats, word, 0)
+            put(stats, w.T_SINCE_WALL_NS, get(task, w.K_WALL_NS))
+            for word in range(w.TASK_STATS_HISTOGRAMS, w.TASK_STATS_WORDS):
+                put(stats, word, 0)
+
+
+@compiled
 def apply_record(engine: int, program: int, record: int, now_ns: int) -> None:
     kind = get_half(record + 8 * w.C_KIND_MORE)
     offset = get(record, w.C_OFFSET)
@@ -287,19 +300,6 @@ def apply_record(engine: int, program: int, record: int, now_ns: int) -> None:
             remove_force(program, row)
     elif kind == w.COMMAND_RESET_STATISTICS:
         reset_statistics(engine, program)
-
-
-@compiled
-def reset_statistics(engine: int, program: int) -> None:
-    for index in range(w.TASKS_MAX):
-        task = get(program, w.Q_TASKS + index)
-        stats = get(task, w.K_STATS) if task != 0 else 0
-        if stats != 0:
-            for word in range(w.T_SCANS, w.T_CONSECUTIVE + 1):
-                put(stats, word, 0)
-            put(stats, w.T_SINCE_WALL_NS, get(task, w.K_WALL_NS))
-            for word in range(w.TASK_STATS_HISTOGRAMS, w.TASK_STATS_WORDS):
-                put(stats, word, 0)
 
 
 @compiled

@@ -1,18 +1,18 @@
-"""One scan without a clock: begin, call, finish; and the exchange of programs between two scans.
+"""One scan without a clock: begin, call, finish.
 
 Theory. ``begin`` and ``finish`` are the task boundary and hold the mutex of the tasks, a priority-inheriting one
 that nobody else ever takes; the program runs between them on memory of its own. The clocked loop (``scan.cycle``)
 and virtual time (``scan.virtual``) call the same functions, so a replay runs what production ran.
 
-Order in a scan: read inputs, commands, copy in, force, program, force, copy out, write outputs, snapshot, record.
+Order in a scan: inputs, commands, record, force, copy in, program, force, copy out, outputs, snapshot.
 
-Invariants. A program is exchanged only while no task is between begin and finish. A faulted scan publishes nothing
-that it computed.
+Invariant. A faulted scan publishes nothing that it computed.
 """
 
 from __future__ import annotations
 
 from scan import layout as w
+from scan._exchange import roll_back
 from scan._lanes import block_of, force_after, force_before, serve_lane
 from scan._memory import (
     call_entry,
@@ -24,48 +24,18 @@ from scan._memory import (
     get_byte,
     get_half,
     put,
-    put_byte,
     put_half,
     put_release,
 )
-from scan._records import record_fault, record_finish, record_scan, record_start
-from scan._system import clock_nanosleep, pthread_mutex_lock, pthread_mutex_unlock
+from scan._publish import lock, make_safe, nap, publish, publish_outputs, publish_snapshot, set_state, unlock
+from scan._records import record_fault, record_finish, record_scan
 
 INPUT_ATTEMPTS = 3  # a writer that is found at work this often was preempted: go on with the last good copy
-NAP_NS = 20_000
-MONOTONIC = 1
-HEADER = 64
 FAULT_HEALTH = 1010
 
 # words and byte offsets of scan.abi.CONTEXT_DTYPE
 CONTEXT_DEPTH, CONTEXT_FIRST_SCAN = 24, 28
 CONTEXT_NOW, CONTEXT_WALL, CONTEXT_PERIOD, CONTEXT_SCAN = 4, 5, 6, 7
-
-
-@compiled
-def lock(engine: int) -> None:
-    if get(engine, w.E_CLOCKED) == 1:
-        pthread_mutex_lock(get(engine, w.E_MUTEX))
-
-
-@compiled
-def unlock(engine: int) -> None:
-    if get(engine, w.E_CLOCKED) == 1:
-        pthread_mutex_unlock(get(engine, w.E_MUTEX))
-
-
-@compiled
-def nap(slot: int) -> None:
-    """A short wait outside the mutex, for another task to reach its boundary."""
-    put(slot, w.X_SECONDS, 0)
-    put(slot, w.X_NANOSECONDS, NAP_NS)
-    clock_nanosleep(MONOTONIC, 0, slot + 8 * w.X_SECONDS, 0)
-
-
-@compiled
-def set_state(engine: int, state: int) -> None:
-    put_release(engine, w.E_STATE, state)
-    put_release(get(engine, w.E_NODE), w.N_STATE, state)
 
 
 # ---------------------------------------------------------------- inputs
@@ -167,75 +137,6 @@ def begin(slot: int, start_ns: int, now_ns: int, wall_ns: int) -> int:
     put_release(slot, w.X_STARTED_NS, start_ns)
     unlock(engine)
     return task
-
-
-# ---------------------------------------------------------------- publishing
-
-
-@compiled
-def publish_outputs(engine: int, program: int, heartbeat_ns: int) -> None:
-    """The %Q image, its scan and the state, under the sequence of the segment."""
-    segment = get(program, w.Q_OUTPUTS)
-    if segment == 0:
-        return
-    source = get(program, w.Q_BLOCK) + get(program, w.Q_OUTPUTS_OFFSET)
-    sequence = get(segment, w.O_SEQUENCE)
-    put(segment, w.O_SEQUENCE, sequence | 1)
-    fence()
-    copy(segment + w.OUTPUTS_HEADER_SIZE, source, get(program, w.Q_OUTPUTS_SIZE))
-    put(segment, w.O_SCAN, get(engine, w.E_SCAN))
-    put(segment, w.O_STATE, get(engine, w.E_STATE))
-    if heartbeat_ns != 0:
-        put(segment, w.O_HEARTBEAT_NS, heartbeat_ns)
-    put_release(segment, w.O_SEQUENCE, (sequence | 1) + 1)
-
-
-@compiled
-def make_safe(program: int) -> None:
-    """Sets every output that has a safe value to it; the others hold."""
-    outputs = get(program, w.Q_BLOCK) + get(program, w.Q_OUTPUTS_OFFSET)
-    safe = get(program, w.Q_SAFE)
-    mask = get(program, w.Q_SAFE_MASK)
-    for index in range(get(program, w.Q_OUTPUTS_SIZE)):
-        held = get_byte(mask + index)
-        value = get_byte(outputs + index) & (255 - held) | get_byte(safe + index) & held
-        put_byte(outputs + index, value)
-
-
-@compiled
-def publish_snapshot(engine: int, program: int, now_ns: int, wall_ns: int) -> None:
-    """The whole block and the forces into the oldest of the three slots."""
-    segment = get(program, w.Q_SNAPSHOT)
-    if segment == 0:
-        return
-    latest = get(segment, w.P_LATEST) + 1
-    slot = segment + w.SNAPSHOT_HEADER_SIZE + (latest % w.SNAPSHOT_SLOTS) * get(segment, w.P_SLOT_SIZE)
-    put(slot, w.S_SEQUENCE, latest * 2 - 1)
-    fence()
-    put(slot, w.S_SCAN, get(engine, w.E_SCAN))
-    put(slot, w.S_MONO_NS, now_ns + get(engine, w.E_EPOCH_NS))
-    put(slot, w.S_WALL_NS, wall_ns)
-    put(slot, w.S_NOW_NS, now_ns)
-    put(slot, w.S_STATE, get(engine, w.E_STATE))
-    put(slot, w.S_RUNNING, get(engine, w.E_RUNNING))
-    forces = get(program, w.Q_FORCE_COUNT)
-    put(slot, w.S_FORCES, forces)
-    copy(slot + w.SLOT_FORCES, get(program, w.Q_FORCES), forces * w.FORCE_SIZE)
-    block = slot + w.SLOT_FORCES + w.FORCES_MAX * w.FORCE_SIZE
-    copy(block, get(program, w.Q_BLOCK), get(program, w.Q_BLOCK_SIZE))
-    put_release(slot, w.S_SEQUENCE, latest * 2)
-    put_release(segment, w.P_LATEST, latest)
-    node = get(engine, w.E_NODE)
-    put(node, w.N_SNAPSHOTS, get(node, w.N_SNAPSHOTS) + 1)
-
-
-@compiled
-def publish(engine: int, program: int, now_ns: int, wall_ns: int) -> None:
-    publish_outputs(engine, program, 0)
-    if now_ns >= get(engine, w.E_SNAPSHOT_DUE_NS):
-        put(engine, w.E_SNAPSHOT_DUE_NS, now_ns + get(program, w.Q_SNAPSHOT_INTERVAL_NS))
-        publish_snapshot(engine, program, now_ns, wall_ns)
-    put_release(get(engine, w.E_NODE), w.N_SCAN, get(engine, w.E_SCAN))
 
 
 # ---------------------------------------------------------------- finish
@@ -348,124 +249,7 @@ def finish(slot: int, task: int, result: int, now_ns: int, wall_ns: int) -> int:
     return outcome
 
 
-# ---------------------------------------------------------------- exchange of programs
-
-
-@compiled
-def find_move(moves: int, count: int, owner: int, offset: int) -> int:
-    """The move that carries the old place, by bisection over (slot, offset), or 0."""
-    low = 0
-    high = count
-    while low < high:
-        middle = (low + high) >> 1
-        move = moves + middle * 8 * w.MOVE_WORDS
-        slot = get(move, w.M_FROM_SLOT)
-        if slot < owner or (slot == owner and get(move, w.M_FROM) <= offset):
-            low = middle + 1
-        else:
-            high = middle
-    if low == 0:
-        return 0
-    move = moves + (low - 1) * 8 * w.MOVE_WORDS
-    start = get(move, w.M_FROM)
-    inside = get(move, w.M_FROM_SLOT) == owner and start <= offset < start + get(move, w.M_SIZE)
-    return move if inside else 0
-
-
-@compiled
-def carry_over(old: int, new: int) -> None:
-    """Copies the variables that both programs have, then translates references and forces to the new places."""
-    moves = get(new, w.Q_MOVES)
-    count = get(new, w.Q_MOVE_COUNT)
-    for number in range(count):
-        move = moves + number * 8 * w.MOVE_WORDS
-        source = block_of(old, get(move, w.M_FROM_SLOT))
-        target = block_of(new, get(move, w.M_TO_SLOT))
-        if source != 0 and target != 0:
-            copy(target + get(move, w.M_TO), source + get(move, w.M_FROM), get(move, w.M_SIZE))
-    references = get(new, w.Q_REFERENCES)
-    for number in range(get(new, w.Q_REFERENCE_COUNT)):
-        translate_reference(new, references + number * 24, moves, count)
-    carry_forces(old, new, moves, count)
-
-
-@compiled
-def translate_reference(new: int, reference: int, moves: int, count: int) -> None:
-    """A reference (slot, offset, old slot of its owner) holds an old place: the new one, or NULL if it is gone."""
-    place = block_of(new, get(reference, 0)) + get(reference, 1)
-    value = get(place, 0)
-    move = find_move(moves, count, get(reference, 2), value)
-    if move == 0:
-        move = find_move(moves, count, -1, value)
-    put(place, 0, 0 if move == 0 or value == 0 else value - get(move, w.M_FROM) + get(move, w.M_TO))
-
-
-@compiled
-def carry_forces(old: int, new: int, moves: int, count: int) -> None:
-    kept = 0
-    for row in range(get(old, w.Q_FORCE_COUNT)):
-        source = get(old, w.Q_FORCES) + row * w.FORCE_SIZE
-        move = find_move(moves, count, get(source, w.F_OWNER), get(source, w.F_OFFSET))
-        if move != 0:
-            force = get(new, w.Q_FORCES) + kept * w.FORCE_SIZE
-            copy(force, source, w.FORCE_SIZE)
-            put(force, w.F_OFFSET, get(source, w.F_OFFSET) - get(move, w.M_FROM) + get(move, w.M_TO))
-            put(force, w.F_OWNER, get(move, w.M_TO_SLOT))
-            kept += 1
-    put(new, w.Q_FORCE_COUNT, kept)
-
-
-@compiled
-def install(engine: int, program: int, now_ns: int) -> None:
-    """Makes a program the running one; outputs and snapshot are complete before a reader can find them."""
-    node = get(engine, w.E_NODE)
-    publish_outputs(engine, program, get(node, w.N_HEARTBEAT_NS))
-    publish_snapshot(engine, program, now_ns, get(engine, w.E_WALL_NS))
-    put_release(engine, w.E_PROGRAM, program)
-    put_release(node, w.N_GENERATION, get(program, w.Q_GENERATION))
-    put(node, w.N_FORCES, get(program, w.Q_FORCE_COUNT))
-    put(engine, w.E_RECORDS_SEEN, 0)
-    put(engine, w.E_SNAPSHOT_DUE_NS, 0)
-
-
-@compiled
-def roll_back(engine: int, slot: int, now_ns: int) -> None:
-    """Brings the previous program back with the state that it had; the mutex is held before and after."""
-    put(engine, w.E_PAUSE, get(engine, w.E_PAUSE) + 1)
-    while get(engine, w.E_RUNNING) != 0:
-        unlock(engine)
-        nap(slot)
-        lock(engine)
-    put(engine, w.E_PAUSE, get(engine, w.E_PAUSE) - 1)
-    previous = get(engine, w.E_PREVIOUS)
-    if previous == 0:
-        return
-    node = get(engine, w.E_NODE)
-    put(engine, w.E_PREVIOUS, 0)
-    put(engine, w.E_TRIAL_LEFT, 0)
-    put(node, w.N_TRIAL_LEFT, 0)
-    set_state(engine, w.STATE_RUNNING)
-    install(engine, previous, now_ns)
-    put(node, w.N_ROLLBACKS, get(node, w.N_ROLLBACKS) + 1)
-    record_start(engine, previous, get(slot, w.X_INDEX), now_ns, 0)
-
-
-@compiled
-def exchange(engine: int, program: int, trial_scans: int, now_ns: int) -> int:
-    """With the mutex held: carries over and installs if no task is in a scan. 1 = done."""
-    if get(engine, w.E_RUNNING) != 0:
-        return 0
-    old = get(engine, w.E_PROGRAM)
-    carry_over(old, program)
-    put(engine, w.E_PREVIOUS, old if trial_scans > 0 else 0)
-    put(engine, w.E_TRIAL_LEFT, trial_scans)
-    set_state(engine, w.STATE_TRIAL if trial_scans > 0 else w.STATE_RUNNING)
-    install(engine, program, now_ns)
-    node = get(engine, w.E_NODE)
-    put(node, w.N_TRIAL_LEFT, trial_scans)
-    put(node, w.N_SWAPS, get(node, w.N_SWAPS) + 1)
-    record_start(engine, program, -1, now_ns, trial_scans)
-    return 1
+# ---------------------------------------------------------------- virtual time
 
 
 @compiled

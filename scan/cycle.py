@@ -12,28 +12,13 @@ The compiled functions release the interpreter for good: a thread enters ``run``
 
 from __future__ import annotations
 
-from numba import types
-
 from scan import layout as w
+from scan._exchange import exchange
 from scan._histogram import count_value
-from scan._memory import compile_with, compiled, get, get_acquire, put, put_half, put_release
+from scan._memory import compiled, get, get_acquire, put, put_half, put_release
+from scan._publish import lock, make_safe, nap, publish_outputs, publish_snapshot, set_state, unlock
 from scan._replay import finish_open, replay
-from scan._step import (
-    begin,
-    exchange,
-    execute,
-    fail_scan,
-    finish,
-    lock,
-    make_safe,
-    nap,
-    publish_outputs,
-    publish_snapshot,
-    read_flag,
-    scan_once,
-    set_state,
-    unlock,
-)
+from scan._step import begin, execute, fail_scan, finish, read_flag, scan_once
 from scan._system import clock_gettime, clock_nanosleep, sem_clockwait, sem_post
 
 MONOTONIC, REALTIME = 1, 0
@@ -346,26 +331,6 @@ def watch(engine: int, slot: int) -> int:
 
 
 @compiled
-def swap(engine: int, slot: int, program: int, trial_scans: int) -> int:
-    """Exchanges the program between two scans; the pause in ns, 0 when no moment was found.
-
-    First waits for a moment in which no task is in a scan, without holding any back; if tasks overlap all the time,
-    holds new scans back, half the shortest period at most, and gives up after a second.
-    """
-    begun_ns = read_clock(slot, MONOTONIC)
-    now_ns = begun_ns
-    while now_ns - begun_ns < SECOND_NS:
-        held = now_ns - begun_ns > SECOND_NS // 4
-        pause_ns = try_swap(engine, slot, program, trial_scans, held)
-        if pause_ns != 0:
-            put(get(engine, w.E_NODE), w.N_SWAP_PAUSE_NS, pause_ns)
-            return pause_ns
-        nap(slot)
-        now_ns = read_clock(slot, MONOTONIC)
-    return 0
-
-
-@compiled
 def try_swap(engine: int, slot: int, program: int, trial_scans: int, held: bool) -> int:
     budget_ns = get(program, w.Q_PAUSE_MAX_NS)
     lock(engine)
@@ -390,6 +355,26 @@ def try_swap(engine: int, slot: int, program: int, trial_scans: int, held: bool)
 
 
 @compiled
+def swap(engine: int, slot: int, program: int, trial_scans: int) -> int:
+    """Exchanges the program between two scans; the pause in ns, 0 when no moment was found.
+
+    First waits for a moment in which no task is in a scan, without holding any back; if tasks overlap all the time,
+    holds new scans back, half the shortest period at most, and gives up after a second.
+    """
+    begun_ns = read_clock(slot, MONOTONIC)
+    now_ns = begun_ns
+    while now_ns - begun_ns < SECOND_NS:
+        held = now_ns - begun_ns > SECOND_NS // 4
+        pause_ns = try_swap(engine, slot, program, trial_scans, held)
+        if pause_ns != 0:
+            put(get(engine, w.E_NODE), w.N_SWAP_PAUSE_NS, pause_ns)
+            return pause_ns
+        nap(slot)
+        now_ns = read_clock(slot, MONOTONIC)
+    return 0
+
+
+@compiled
 def publish_state(engine: int, slot: int, state: int, safe: int) -> int:
     """With no task running: enters a state and shows outputs (safe or as they are) and a snapshot."""
     lock(engine)
@@ -405,7 +390,7 @@ def publish_state(engine: int, slot: int, state: int, safe: int) -> int:
     return 0
 
 
-@compile_with(types.int64(*[types.int64] * 6))
+@compiled
 def enter_engine(door: int, engine: int, slot: int, a: int, b: int, c: int) -> int:
     """The one entry of the compiled engine: one function, so one compilation and one cached object."""
     if door == w.DOOR_RUN:

@@ -26,17 +26,9 @@ from scan._object import ENGINE_LIBC, libc_addresses, load_object
 from scan.problem import TickworkError, fail
 
 _SOURCES = (
-    "_histogram",
-    "_lanes",
-    "_memory",
-    "_records",
-    "_replay",
-    "_step",
-    "_system",
-    "cycle",
-    "layout",
-    "native",
-)
+    "_exchange", "_histogram", "_lanes", "_memory", "_publish", "_records", "_replay", "_step", "_system", "cycle",
+    "layout", "native",
+)  # fmt: skip
 _MAGIC = b"TICKENG1"
 BUILD_TIMEOUT_S = 300
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from scan import layout as w
 from scan.abi import Application, Symbol
-from scan.engine import EngineMemory, SlotTable, install_plan
+from scan.engine_memory import EngineMemory, SlotTable, install_plan
 from scan.native import NativeEngine, load_engine
 from scan.online_change import Plan, make_plan
 from scan.problem import fail

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from argon2 import PasswordHasher
 from starlette.applications import Starlette
@@ -14,7 +15,8 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from supervisor import guard, pages
-from supervisor.api import api_routes
+from supervisor.api import PREFIX, api_routes
+from supervisor.api_files import file_routes
 from supervisor.artifact_store import ArtifactStore
 from supervisor.artifacts import Artifacts
 from supervisor.audit import AuditJournal
@@ -48,6 +50,7 @@ Watch = Callable[[], Awaitable[None]]
 class Parts:
     """Everything that lives as long as the application."""
 
+    data_dir: Path
     services: Services
     people: PeopleService
     audit: AuditJournal
@@ -109,7 +112,9 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
     bus.last_event = history.last_event()
     watches: tuple[Watch, ...] = (commands.watch, deployments.watch, housekeeping.watch)
     metrics = Metrics(fleet, ingest)
-    return Parts(services, people, audit, fleet, commands, ingest, store, link, system, metrics, watches)
+    return Parts(
+        folder, services, people, audit, fleet, commands, ingest, store, link, system, metrics, watches
+    )
 
 
 def create_app(settings: Settings, *, now_ns: Clock = time.time_ns) -> Starlette:
@@ -136,6 +141,7 @@ def create_app(settings: Settings, *, now_ns: Clock = time.time_ns) -> Starlette
         WebSocketRoute("/link/ws", guard.open_websocket(parts.link.websocket)),
         *health_routes(parts.system, parts.metrics),
         *api_routes(),
+        *file_routes(PREFIX),
         *pages.routes(parts.services),
     ]
     missing = guard.undeclared(routes)

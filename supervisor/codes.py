@@ -22,6 +22,7 @@ CODES: dict[str, str] = {
     "SV2003": "Configuration file not usable",
     "SV2004": "Storage full or not writable",
     "SV2005": "Query too large",
+    "SV2007": "Backup not usable",
     "SV3001": "Enrolment token not valid",
     "SV3002": "Node not known or revoked",
     "SV3003": "Link signature wrong",

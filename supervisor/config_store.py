@@ -8,6 +8,7 @@ SQLite has a defect there, and these tables change a few times a minute.)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,15 @@ class ConfigStore:
                 found=str(error),
                 remedy="make room on the disk or make it writable, then try again",
             ) from error
+
+    def copy_to(self, path: Path) -> None:
+        """A consistent copy as a file of its own."""
+
+        def work() -> None:
+            with contextlib.closing(sqlite3.connect(path)) as target:
+                self._db.conn.backup(target)
+
+        self._thread.submit(work).result()
 
     def close(self) -> None:
         self._thread.submit(self._db.close).result()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from scan.problem import Problem, TickworkError, fail
 from supervisor.history_codec import Columns, decode_chunk, decode_chunks
-from supervisor.history_engine import Writer
+from supervisor.history_engine import Writer, not_usable
 from supervisor.history_read import bucket_edges, clip, decimate, merge, summary_points
 from supervisor.history_store import TIME_MAX_NS, Arrival, Buckets, Committed, NewEvent, SeriesSpec
 from supervisor.model import EventRow, Series
@@ -54,7 +54,7 @@ class EmbeddedHistory:
     def commit(self, arrivals: list[Arrival], events: tuple[NewEvent, ...], received_ns: int) -> Committed:
         try:
             return self._writer.commit(arrivals, events, received_ns)
-        except (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError) as error:
+        except apsw.Error as error:
             raise fail(
                 "SV2004",
                 f"history cannot be written to {self._path}",
@@ -203,6 +203,18 @@ class EmbeddedHistory:
 
     def last_event(self) -> int:
         return self._writer.last_event
+
+    def copy_to(self, path: Path) -> None:
+        """A consistent, compact copy as a file of its own; commits go on meanwhile."""
+        with self._reader() as reader:
+            reader.execute("VACUUM INTO ?", (str(path),)).fetchall()
+
+    def check(self) -> None:
+        """Read the whole file. Raises TickworkError SV2001 when a page or an index is damaged."""
+        with self._reader() as reader:
+            found = _rows(reader, "PRAGMA integrity_check(5)", ())
+        if found != [("ok",)]:
+            raise not_usable(self._path, "; ".join(str(row[0]) for row in found))
 
     def size(self) -> tuple[int, int, int]:
         files = (self._path, Path(f"{self._path}-wal"))

@@ -145,7 +145,7 @@ class Writer:
             self._trim_journal(journal, closing)
             self.visible.acquire()
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
         try:
             self._commit_or_roll_back()
@@ -163,9 +163,12 @@ class Writer:
         try:
             self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:  # a full disk has rolled back by itself
+            self._db.execute("ROLLBACK")
 
     def _fresh(self, arrivals: list[Arrival]) -> tuple[list[Arrival], dict[tuple[str, str], int]]:
         marks: dict[tuple[str, str], int] = {}
@@ -295,7 +298,7 @@ class Writer:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
         self._commit_or_roll_back()
 

@@ -138,6 +138,11 @@ class Ingest:
         except TickworkError as error:
             self._put_back(waiting, events, error.problems[0])
             return False
+        except Exception as error:
+            # A defect of ours must not end the acknowledging of everybody for good.
+            log.exception("a commit failed")
+            self._put_back(waiting, events, Problem("SV1009", "a commit failed", found=repr(error)))
+            return False
         self._count(done, time.monotonic_ns() - start, elapsed_s)
         self._waiting = sum(len(arrival.series) for arrival, _ in self._arrivals)
         self._room.set()

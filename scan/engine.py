@@ -48,7 +48,7 @@ from scan.segments import (
     open_segment,
     records_path,
 )
-from scan.state import FaultRecord, NodeState
+from scan.state import FaultRecord, NodeState, require_transition
 
 GRID_LEAD_NS = 5_000_000  # from start to the first grid point: time for the threads to come up
 THREAD_STACK = 1 << 20
@@ -126,8 +126,7 @@ class Engine:
         options: Mapping[str, TaskOptions] | None = None,
     ) -> int:
         """Takes a program in, stopped, with safe outputs; its generation. Raises SC3003, SC3004, SC3007."""
-        if self.state in (NodeState.RUNNING, NodeState.TRIAL):
-            raise fail("SC3004", "a program runs", remedy="stop it first, or exchange it while it runs")
+        require_transition(self.state, "load")
         self._options = dict(options or {})
         self._join()
         program = self._make_program(application, entries, safe)
@@ -196,11 +195,11 @@ class Engine:
 
     def start(self, retained: Iterable[tuple[int, bytes]] = ()) -> None:
         """Starts with initial values and the retained ones. Raises SC3004 unless a program is loaded and stopped."""
+        require_transition(self.state, "start")
         program = self._program
-        if program is None or self.state in (NodeState.RUNNING, NodeState.TRIAL) or self._hung:
-            raise fail(
-                "SC3004", "no stopped program", found=self.state.name.lower(), remedy="load a program first"
-            )
+        assert program is not None, "only an empty node has no program"
+        if self._hung:
+            raise fail("SC3004", "a task does not end", remedy="restart the scan process")
         self._join()
         program.reset(retained)
         program.has_run = True
@@ -256,8 +255,7 @@ class Engine:
 
     def stop(self) -> None:
         """Ends the tasks at their boundaries and makes the outputs safe. Raises SC3004 without a running program."""
-        if self.state not in (NodeState.RUNNING, NodeState.TRIAL):
-            raise fail("SC3004", "no program runs", found=self.state.name.lower())
+        require_transition(self.state, "stop")
         self._join()
         if int(self.memory.words[w.E_STATE]) != NodeState.FAULT:
             self.memory.words[w.E_PREVIOUS] = self.memory.words[w.E_TRIAL_LEFT] = 0
@@ -298,10 +296,9 @@ class Engine:
 
         Raises SC3004 unless a program runs and is not on trial, SC3005 when no moment between scans was found.
         """
+        require_transition(self.state, "swap on trial" if trial_scans else "swap")
         old = self._program
-        if old is None or self.state != NodeState.RUNNING:
-            found = self.state.name.lower()
-            raise fail("SC3004", "only a running program that is not on trial can be exchanged", found=found)
+        assert old is not None, "what runs is a program"
         self._options = dict(options or self._options)
         program = self._make_program(application, entries, safe)
         slots = self._slots.claim(list(program.tasks), list(old.tasks))

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 
 from scan import layout as w
+from scan.problem import fail
 
 
 class NodeState(enum.IntEnum):
@@ -16,6 +17,49 @@ class NodeState(enum.IntEnum):
     RUNNING = w.STATE_RUNNING
     TRIAL = w.STATE_TRIAL
     FAULT = w.STATE_FAULT
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Transition:
+    """``event`` takes a node from ``state`` to ``after``. Requests of the parent are events like any other."""
+
+    state: NodeState
+    event: str
+    after: NodeState
+    outputs: str
+
+
+TRANSITIONS = (
+    Transition(NodeState.EMPTY, "load", NodeState.STOPPED, "safe"),
+    Transition(NodeState.STOPPED, "load", NodeState.STOPPED, "safe"),
+    Transition(NodeState.FAULT, "load", NodeState.STOPPED, "safe"),
+    Transition(
+        NodeState.STOPPED, "start", NodeState.RUNNING, "safe until the first scan ends, then computed"
+    ),
+    Transition(NodeState.FAULT, "start", NodeState.RUNNING, "safe until the first scan ends, then computed"),
+    Transition(NodeState.RUNNING, "stop", NodeState.STOPPED, "safe"),
+    Transition(NodeState.TRIAL, "stop", NodeState.STOPPED, "safe"),
+    Transition(NodeState.RUNNING, "swap", NodeState.RUNNING, "go on from their last values"),
+    Transition(NodeState.RUNNING, "swap on trial", NodeState.TRIAL, "go on from their last values"),
+    Transition(NodeState.TRIAL, "end of trial", NodeState.RUNNING, "computed"),
+    Transition(NodeState.TRIAL, "fault", NodeState.RUNNING, "those of the old program at the exchange"),
+    Transition(NodeState.RUNNING, "fault", NodeState.FAULT, "safe"),
+)
+
+
+def require_transition(state: NodeState, event: str) -> None:
+    """Raises TickworkError SC3004 unless the event is one that this state knows."""
+    allowed = [one.state for one in TRANSITIONS if one.event == event]
+    if state not in allowed:
+        expected = " or ".join(one.name.lower() for one in allowed)
+        remedy = "bring the node into that state first"
+        raise fail(
+            "SC3004",
+            f"{event} is not possible now",
+            expected=expected,
+            found=state.name.lower(),
+            remedy=remedy,
+        )
 
 
 class AckStatus(enum.IntEnum):

@@ -57,7 +57,8 @@ def family() -> Toy:
     """``Fast`` raises ``Bell`` in every tenth scan; ``Event`` waits for it; ``Free`` runs as it can; ``Slow`` works."""
     variables = {
         "Bell": (LINT, "G", 0), "Spare": (LINT, "G", 0), "Rounds": (LINT, "Fast", 0), "FastNow": (LINT, "Fast", 0),
-        "Rings": (LINT, "Event", 0), "Laps": (LINT, "Free", 0), "SlowCount": (LINT, "Slow", 0), "SlowNow": (LINT, "Slow", 0),
+        "Rings": (LINT, "Event", 0), "Laps": (LINT, "Free", 0), "SlowCount": (LINT, "Slow", 0),
+        "SlowNow": (LINT, "Slow", 0),
     }  # fmt: skip
     fast = (
         count("Rounds", "r") + "  %m = srem i64 %r, 10\n  %z = icmp eq i64 %m, 0\n  %b = zext i1 %z to i64\n"

@@ -24,7 +24,7 @@ from scan.abi import HEADER_SIZE, Fault, Region, TaskSpec
 CALL_DEPTH_MAX = 1000
 _STACK_UNIT_BYTES = 1024
 # A callee with at most this many instructions is offered to its callers for inlining.
-INLINE_INSTRUCTIONS_MAX = 150
+INLINE_INSTRUCTIONS_MAX = 80
 BACKGROUND_PRIORITY = 65_535
 # Symbols that the binding module defines itself, besides the dispatch tables.
 _OWN = ('@"f.$tasks"', '@"k.limit"', '@"k.pous"')

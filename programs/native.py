@@ -1,13 +1,16 @@
 """From IR to object code, module by module, through the cache.
 
-Each module is optimised and compiled for this machine's CPU with its small callees and the library functions it uses
-linked in for inlining. The cache key is a digest over the texts that LLVM reads, the CPU and the versions.
+Each module is optimised and compiled for this machine's CPU with its small callees and the blocks it calls linked in
+for inlining; library functions are calls, because their loops are long and inlining them only costs time. The cache
+key is a digest over the texts that LLVM reads, the CPU and the versions.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import llvmlite.binding as llvm
@@ -21,6 +24,8 @@ from programs.layout_symbols import Image, SymbolTable
 from programs.lower import Lowered, as_available, inlinable, lower_program
 from programs.lower_ir import Module, quoted
 from programs.native_cache import Cache
+from programs.native_target import Target, host_target, initialize
+from programs.native_workers import Job, compile_all
 from programs.stdlib import HELPERS
 from scan.abi import ABI_VERSION, Application
 
@@ -29,34 +34,6 @@ GENERATOR_VERSION = 1
 OPTIMISATION_LEVEL = 2
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A CPU as LLVM names it."""
-
-    triple: str
-    cpu: str
-    features: str
-
-    def __str__(self) -> str:
-        return f"{self.triple} {self.cpu} {self.features}"
-
-
-def host_target() -> Target:
-    _initialize()
-    features = llvm.get_host_cpu_features().flatten()
-    return Target(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
-
-
-_initialized: list[bool] = []
-
-
-def _initialize() -> None:
-    if not _initialized:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        _initialized.append(True)
 
 
 @dataclass(slots=True)
@@ -82,57 +59,70 @@ class Library:
 
 
 class Compiler:
-    """Compiles modules for one target."""
+    """Compiles modules for one target through a cache."""
 
     def __init__(self, target: Target, cache: Cache) -> None:
-        _initialize()
         self.target = target
         self.cache = cache
-        self.machine = llvm.Target.from_triple(target.triple).create_target_machine(
-            cpu=target.cpu,
-            features=target.features,
-            opt=OPTIMISATION_LEVEL,
-            reloc="pic",
-            codemodel="default",
-            jit=True,
-        )
 
     def compile(self, own: str, others: list[str]) -> bytes:
         """Object code of a module's text; ``others`` are offered for inlining and yield no code of their own."""
+        return self.compile_all([(own, tuple(others))])[0]
+
+    def compile_all(self, jobs: Sequence[Job], done: Callable[[], None] = lambda: None) -> list[bytes]:
+        """The same for many modules, on all cores; ``done`` is called after each."""
+        keys = [self._key(job) for job in jobs]
+        found = {key: data for key in keys if (data := self.cache.get(key)) is not None}
+        missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in found}
+        for _ in found:
+            done()
+        made = compile_all(self.target, list(missing.values()), lambda job: generate(self.target, *job), done)
+        for key, data in zip(missing, made, strict=True):
+            self.cache.put(key, data)
+            found[key] = data
+        return [found[key] for key in keys]
+
+    def _key(self, job: Job) -> str:
         digest = hashlib.sha256(f"{GENERATOR_VERSION} {versions()} {self.target}".encode())
-        for text in (own, *others):
+        for text in (job[0], *job[1]):
             digest.update(b"\0" + text.encode())
-        key = digest.hexdigest()
-        found = self.cache.get(key)
-        if found is None:
-            found = self._generate(own, others)
-            self.cache.put(key, found)
-        return found
+        return digest.hexdigest()
 
-    def _generate(self, own: str, others: list[str]) -> bytes:
-        module = self._parse(own)
-        for text in others:
-            module.link_in(self._parse(text))
-        for function in module.functions:
-            if function.linkage is llvm.Linkage.available_externally:
-                continue
-        self._optimise(module)
-        data: bytes = self.machine.emit_object(module)
-        return data
 
-    def _parse(self, text: str) -> llvm.ModuleRef:
-        module = llvm.parse_assembly(text)
-        module.triple = self.target.triple
-        module.data_layout = str(self.machine.target_data)
-        module.verify()
-        return module
+@functools.cache
+def _machine(target: Target) -> llvm.TargetMachine:
+    initialize()
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu,
+        features=target.features,
+        opt=OPTIMISATION_LEVEL,
+        reloc="pic",
+        codemodel="default",
+        jit=True,
+    )
 
-    def _optimise(self, module: llvm.ModuleRef) -> None:
-        options = llvm.create_pipeline_tuning_options(speed_level=OPTIMISATION_LEVEL)
-        options.loop_vectorization = True
-        options.slp_vectorization = True
-        builder = llvm.create_pass_builder(self.machine, options)
-        builder.getModulePassManager().run(module, builder)
+
+def generate(target: Target, own: str, others: Iterable[str]) -> bytes:
+    """Optimise and compile one module, without the cache."""
+    machine = _machine(target)
+    module = _parse(own, target, machine)
+    for text in others:
+        module.link_in(_parse(text, target, machine))
+    options = llvm.create_pipeline_tuning_options(speed_level=OPTIMISATION_LEVEL)
+    options.loop_vectorization = True
+    options.slp_vectorization = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    data: bytes = machine.emit_object(module)
+    return data
+
+
+def _parse(text: str, target: Target, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    module = llvm.parse_assembly(text)
+    module.triple = target.triple
+    module.data_layout = str(machine.target_data)
+    module.verify()
+    return module
 
 
 def frame_objects(objects: Iterable[bytes]) -> bytes:
@@ -158,27 +148,22 @@ class Generator:
             key: module.text([as_available(text) for text in module.functions])
             for key, module in small.items()
         }
-        made = []
-        total = len(by_key) + 2
-        for number, (key, module) in enumerate(by_key.items(), start=1):
-            made.append(self._object(key, module, small))
-            if progress is not None:
-                progress(number, total)
-        made.append(self.compiler.compile(self.lowered.binding + self._natives(self.lowered.blocks, ()), []))
-        made += self._library_objects()
-        if progress is not None:
-            progress(total, total)
-        return made
+        jobs = [self._job(key, module, small) for key, module in by_key.items()]
+        jobs.append((self.lowered.binding + self._natives(self.lowered.blocks, ()), ()))
+        jobs += [(self.library.helper(name), ()) for name in sorted(self.lowered.helpers)]
+        jobs += [(self.library.block(name), ()) for name in sorted(self.lowered.blocks)]
+        count = itertools.count(1)
+        tell = progress or (lambda done, total: None)
+        return self.compiler.compile_all(jobs, lambda: tell(next(count), len(jobs)))
 
-    def _object(self, key: str, module: Module, small: dict[str, Module]) -> bytes:
+    def _job(self, key: str, module: Module, small: dict[str, Module]) -> Job:
+        """A module with what may be inlined into it."""
         near = _near(module, small)
-        helpers = set(module.helpers).union(*(small[one].helpers for one in near))
         blocks = set(module.blocks).union(*(small[one].blocks for one in near))
         own = self.texts[key] + self._natives(module.blocks, module.helpers)
         others = [self.available[one] + self._natives(small[one].blocks, small[one].helpers) for one in near]
-        others += [_available_native(self.library.helper(name), f"h.{name}") for name in sorted(helpers)]
         others += [_available_native(self.library.block(name), f"b.{name}") for name in sorted(blocks)]
-        return self.compiler.compile(own, others)
+        return own, tuple(others)
 
     def _natives(self, blocks: Iterable[str], helpers: Iterable[str]) -> str:
         """Declarations of native blocks and library functions."""
@@ -188,13 +173,6 @@ class Generator:
             arguments = [kinds[one] for one in HELPERS[name][1].split()[1:]]
             lines.append(f"declare i32 @{quoted(f'h.{name}')}({', '.join(['ptr', 'ptr', *arguments])})")
         return "\n".join([*lines, ""])
-
-    def _library_objects(self) -> list[bytes]:
-        """Each used library function once as real code, for calls that were not inlined."""
-        made = [self.compiler.compile(self.library.helper(name), []) for name in sorted(self.lowered.helpers)]
-        return made + [
-            self.compiler.compile(self.library.block(name), []) for name in sorted(self.lowered.blocks)
-        ]
 
 
 def _near(module: Module, small: dict[str, Module]) -> list[str]:

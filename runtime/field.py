@@ -33,6 +33,7 @@ class FieldProcess:
 
     def __init__(self) -> None:
         self._devices: FieldDevices | None = None
+        self._told: dict[str, str] = {}  # the state of each device that people were last told of
         self._stop = asyncio.Event()
         self._peer: Peer
 
@@ -77,8 +78,11 @@ class FieldProcess:
         gc.freeze()  # the configuration lives long: later collections need not look at it
 
     def _changed(self, device: str, state: str, text: str) -> None:
-        log("device", device=device, state=state, text=text)
-        self._peer.event("device", device=device, state=state, text=text, time_ns=time.time_ns())
+        """Tells once that a device has gone and once that it is back, however often a connection is tried."""
+        if state != "connecting" and self._told.get(device) != state:
+            self._told[device] = state
+            log("device", device=device, state=state, text=text)
+            self._peer.event("device", device=device, state=state, text=text, time_ns=time.time_ns())
         self._tell_devices()
 
     async def _report(self) -> None:

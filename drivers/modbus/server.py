@@ -287,6 +287,8 @@ class _Connection(asyncio.Protocol):
             self._work()
 
     def data_received(self, data: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
         self._buffer = self._buffer + data if self._buffer else data
         if self._writing is None and not self._blocked:
             self._work()
@@ -298,12 +300,13 @@ class _Connection(asyncio.Protocol):
         data = self._buffer
         position = 0
         replies: list[bytes] = []
+        broken = False
         end = len(data)
         while end - position >= HEADER_SIZE and self._writing is None and not self._blocked:
             transaction, protocol, length, unit = HEADER.unpack_from(data, position)
             if protocol or not LENGTH_MIN <= length <= LENGTH_MAX:
-                self.close()  # the stream cannot be followed any more
-                return
+                broken = True  # the stream cannot be followed any more
+                break
             stop = position + 6 + length
             if stop > end:
                 break
@@ -316,6 +319,9 @@ class _Connection(asyncio.Protocol):
         self._buffer = data[position:]
         if replies and self._transport is not None:
             self._transport.write(replies[0] if len(replies) == 1 else b"".join(replies))
+        if broken and self._transport is not None:
+            self._buffer = b""
+            self._transport.close()  # after what is on its way
 
     def _answer(self, transaction: int, unit: int, pdu: bytes) -> bytes:
         """The reply, or b"" while a write is under way."""

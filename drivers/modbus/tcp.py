@@ -98,7 +98,7 @@ class TcpLink(Link):
         return jobs
 
     def data_received(self, data: bytes) -> None:
-        """Follows the MBAP stream; written out here, without the frame objects of ``mbap``, as the hot path."""
+        """Follows the MBAP stream; a header that is none ends the connection."""
         if self._rest:
             data = self._rest + data
         self._silent_timeouts = 0

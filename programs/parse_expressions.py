@@ -150,6 +150,14 @@ class Expressions(Atoms):
         node = ast.This if self.keys[i] == "THIS" else ast.Super
         return node(self.starts[i], self.ends[i])
 
+    def _reference_operand(self) -> ast.Expression:
+        """``SIZEOF(POINTER TO INT)``, or a variable named POINTER."""
+        i = self.i
+        if self.keys[i] == "REF_TO" or self.key(1) == "TO":
+            return self._type_operand()
+        self.i += 1
+        return ast.Name(self.starts[i], self.ends[i], self.texts[i])
+
     def _type_operand(self) -> ast.Expression:
         type_spec = self.type_spec()
         return ast.TypeOperand(type_spec.start, type_spec.end, type_spec)
@@ -450,6 +458,9 @@ _SPECIAL: dict[str, Callable[[Expressions], ast.Expression]] = {
     "XOR": Expressions._function_like,
     "MOD": Expressions._function_like,
     "ARRAY": Expressions._type_operand,
+    "POINTER": Expressions._reference_operand,
+    "REFERENCE": Expressions._reference_operand,
+    "REF_TO": Expressions._reference_operand,
     "__NEW": Expressions._new,
 }
 _BY_KIND: dict[int, Callable[[Expressions], ast.Expression]] = {

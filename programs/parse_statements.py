@@ -312,11 +312,26 @@ class Statements(Assignments):
     def _exit(self) -> ast.Statement:
         i = self.i
         self.i += 1
+        if self.keys[i] == "RETURN" and self.keys[self.i] == "(":
+            return self._return_if(i)
         self.semicolon(self.keys[i])
         start, end = self.starts[i], self.ends[self.i - 1]
         if self.keys[i] == "RETURN":
             return ast.Return(start, end)
         return ast.Exit(start, end) if self.keys[i] == "EXIT" else ast.Continue(start, end)
+
+    def _return_if(self, i: int) -> ast.Statement:
+        """``RETURN(condition);`` (CODESYS): an IF around a RETURN."""
+        self.other_dialect("RETURN with a condition", "codesys")
+        condition = self.operand()
+        self.semicolon("RETURN")
+        leave = ast.Return(self.starts[i], self.ends[i])
+        return ast.If(
+            leave.start,
+            self.ends[self.i - 1],
+            [ast.Branch(leave.start, condition.end, condition, [leave])],
+            None,
+        )
 
     def _empty(self) -> ast.Statement:
         self.i += 1

@@ -166,6 +166,8 @@ def test_literal_when_parsed_then_has_this_value(text: str, expected: object) ->
         ("(b := 1, c := 2)", "codesys", {"b": 1, "c": 2}),
         ("__NEW(INT, 5)", "codesys", "NewExpression"),
         ("SIZEOF(ARRAY[0..3] OF INT)", "codesys", ("call", "SIZEOF", "TypeOperand")),
+        ("SIZEOF(POINTER TO INT)", "codesys", ("call", "SIZEOF", "TypeOperand")),
+        ("pointer + 1", "iec", ("+", "pointer", 1)),
     ],
 )
 def test_dialect_form_when_read_in_its_dialect_then_has_this_shape(

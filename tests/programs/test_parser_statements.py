@@ -85,6 +85,12 @@ def test_assignment_when_of_codesys_then_operator_is_kept(text: str, op: str) ->
     assert found.op == op
 
 
+def test_return_when_it_has_a_condition_then_an_if_around_it() -> None:
+    (found,) = statements("RETURN(a AND b);", "codesys")
+    assert isinstance(found, ast.If)
+    assert kinds(found.branches[0].body) == ["Return"]
+
+
 def test_codesys_statements_when_parsed_then_have_nodes() -> None:
     found = statements(
         "again:\nJMP again;\n__TRY\nx := 1;\n__CATCH(e)\nx := 2;\n__FINALLY\nx := 3;\n__ENDTRY", "codesys"

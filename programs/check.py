@@ -67,6 +67,12 @@ def _check(sources: Sequence[Source], dialect: str, name: str) -> CheckResult:
     syntax_errors = any(problem.severity == "error" for problem in problems)
     diagnostics = Diagnostics(known)
     program = check_units(units, diagnostics, name=name)
+    if dialect == "auto" and diagnostics.error_count:
+        # What is wrong in one dialect may be what another one allows.
+        others = Diagnostics(known)
+        wider = check_units(units, others, name=name, dialect="codesys")
+        if not others.error_count:
+            diagnostics, program = others, wider
     problems += diagnostics.problems()
     errors = syntax_errors or diagnostics.error_count > 0
     return CheckResult(tuple(_ordered(problems, sources)), None if errors else program)
@@ -81,9 +87,14 @@ def _ordered(problems: Sequence[Problem], sources: Sequence[Source]) -> list[Pro
     )
 
 
-def check_units(units: Sequence[ast.Unit], diagnostics: Diagnostics, *, name: str) -> hir.Program:
-    """Check parsed sources; problems go to ``diagnostics``. The program is worth something only without errors."""
-    dialect = next((unit.dialect for unit in units if unit.dialect != "iec"), "iec")
+def check_units(
+    units: Sequence[ast.Unit], diagnostics: Diagnostics, *, name: str, dialect: str = ""
+) -> hir.Program:
+    """Check parsed sources; problems go to ``diagnostics``. The program is worth something only without errors.
+
+    ``dialect`` "" is that of the units, the widest one if they differ.
+    """
+    dialect = dialect or next((unit.dialect for unit in units if unit.dialect != "iec"), "iec")
     context = Context(diagnostics, dialect)
     resolver = TypeResolver(context)
     initials = Initials(context, resolver)

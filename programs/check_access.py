@@ -61,43 +61,63 @@ class AccessPaths:
 
     def _path(self, node: ast.Variable) -> _Found | None:
         path = node.path if node.path is not None else node.name
-        names = self.context.path(path) if isinstance(path, ast.Name | ast.Member) else []
+        names = self._parts(path)
         if not names:
             self._no_path(path, "this path cannot be followed", [])
             return None
         resources = {r.name.name.upper() for c in self.context.configurations for r in c.resources if r.name}
         resources |= {c.name.name.upper() for c in self.context.configurations}
-        while len(names) > 1 and names[0].name.upper() in resources:
+        while len(names) > 1 and isinstance(names[0], ast.Name) and names[0].name.upper() in resources:
             names = names[1:]
         return self._follow(names)
 
-    def _follow(self, names: list[ast.Name]) -> _Found | None:
-        first = names[0].name.upper()
+    def _parts(self, path: ast.Expression) -> list[ast.Name | ast.Index]:
+        """The parts of a path: names, and indices behind a name."""
+        parts: list[ast.Name | ast.Index] = []
+        node = path
+        while isinstance(node, ast.Member | ast.Index):
+            parts.append(node if isinstance(node, ast.Index) else node.name)
+            node = node.base
+        return [node, *reversed(parts)] if isinstance(node, ast.Name) else []
+
+    def _follow(self, names: list[ast.Name | ast.Index]) -> _Found | None:
+        head = names[0]
+        if not isinstance(head, ast.Name):
+            self._no_path(head, "a path starts with a name", [])
+            return None
+        first = head.name.upper()
         instance = next((i for i in self.instances if i.name.upper().rpartition(".")[2] == first), None)
         if instance is not None and len(names) > 1:
             return self._in_program(instance, names[1:])
-        symbol = self.context.root.symbols.get(first)
+        symbol = self.context.root.variables.get(first)
         if isinstance(symbol, VariableSymbol):
             kind = self.resolver.variable(symbol)
             start = _Found(symbol, hir.VariablePlace(symbol.variable, kind), None, [])
             return self._deeper(start, names[1:])
         known = [i.name for i in self.instances] + [s.name for s in self.context.globals]
-        self._no_path(names[0], f"there is no instance or global variable {names[0].name}", known)
+        self._no_path(head, f"there is no instance or global variable {head.name}", known)
         return None
 
-    def _in_program(self, instance: hir.ProgramInstance, names: list[ast.Name]) -> _Found | None:
+    def _in_program(self, instance: hir.ProgramInstance, names: list[ast.Name | ast.Index]) -> _Found | None:
         unit = self.context.pous[instance.pou]
-        symbol = unit.member(names[0].name.upper())
+        head = names[0]
+        symbol = unit.member(head.name.upper()) if isinstance(head, ast.Name) else None
         if symbol is None:
-            self._no_path(names[0], f"{unit.name} has no variable {names[0].name}", unit.member_names())
+            self._no_path(head, f"{unit.name} has no such variable", unit.member_names())
             return None
         kind = self.resolver.variable(symbol)
         place = hir.VariablePlace(symbol.variable, kind, unit.pou.line)
         return self._deeper(_Found(symbol, place, instance, [symbol.name]), names[1:])
 
-    def _deeper(self, found: _Found, names: list[ast.Name]) -> _Found | None:
+    def _deeper(self, found: _Found, names: list[ast.Name | ast.Index]) -> _Found | None:
         for name in names:
             kind = found.place.type
+            if isinstance(name, ast.Index):
+                element = self._element(found, name)
+                if element is None:
+                    return None
+                found = element
+                continue
             unit = self.context.pous.get(kind.pou) if isinstance(kind, hir.Instance) else None
             symbol = unit.member(name.name.upper()) if unit is not None else None
             if symbol is None:
@@ -108,6 +128,23 @@ class AccessPaths:
             place = hir.MemberPlace(found.place, symbol.variable.name.lower(), member, found.place.line)
             found = _Found(symbol, place, found.instance, [*found.names, symbol.name])
         return found
+
+    def _element(self, found: _Found, node: ast.Index) -> _Found | None:
+        """An element of an array of instances, by constant indices."""
+        kind = found.place.type
+        values = [self.context.integer(index, Scope(self.context.root)) for index in node.indices]
+        numbers = [value for value in values if value is not None]
+        fits = isinstance(kind, hir.Array) and len(numbers) == len(kind.dims)
+        if not fits or not isinstance(kind, hir.Array):
+            self._no_path(node, "this is no element of an array", [])
+            return None
+        if not all(low <= number <= high for number, (low, high) in zip(numbers, kind.dims, strict=True)):
+            self._no_path(node, "the index is outside the array", [])
+            return None
+        line = found.place.line
+        indices: list[hir.Expression] = [hir.Constant(types.LINT, number, line) for number in numbers]
+        place = hir.IndexPlace(found.place, indices, kind.element, line)
+        return _Found(found.symbol, place, found.instance, [*found.names, ""])
 
     def _no_path(self, where: ast.Node, message: str, known: list[str]) -> None:
         meant = closest(getattr(where, "name", ""), known) if isinstance(where, ast.Name) else ""
@@ -151,6 +188,9 @@ class AccessPaths:
     def _initial(self, found: _Found, node: ast.Expression, scope: Scope) -> None:
         value = self.context.initial(node, found.symbol.variable.type, scope)
         if value is None:
+            return
+        if "" in found.names:
+            self._no_path(node, "an initial value for an element of an array stands in its declaration", [])
             return
         if found.instance is None:
             found.symbol.variable.init = value

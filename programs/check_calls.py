@@ -72,7 +72,7 @@ class BodyCalls(BodyArguments):
             # A variable that cannot be called hides no function of its name; a function's result is one.
             kind = self.resolver.variable(found)
             if not isinstance(kind, hir.Instance | hir.Ref | hir.Interface):
-                outer = self.scope.namespace.find(upper)
+                outer = self.scope.namespace.find_declared(upper)
                 if isinstance(outer, PouSymbol) and outer.kind == "function":
                     return CallableMeaning(outer)
                 method = self._own_callable(upper, callee)

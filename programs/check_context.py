@@ -276,7 +276,7 @@ class Context:
         for name in names[1:]:
             if not isinstance(symbol, Namespace):
                 return None
-            symbol = symbol.symbols.get(name.upper()) or symbol.enum_values.get(name.upper())
+            symbol = symbol.own(name.upper())
         return symbol
 
     def quiet(self) -> Context:

@@ -50,7 +50,8 @@ class Declarations:
             scope = self.context.root
             if unit.using:
                 # The names of USING are visible in this file only: its POUs look through a scope of their own.
-                scope = Namespace("", parent=self.context.root, symbols=self.context.root.symbols)
+                root = self.context.root
+                scope = Namespace("", parent=root, symbols=root.symbols, variables=root.variables)
                 scope.enum_values = self.context.root.enum_values
             self._declare_all(unit.declarations, scope, unit.using)
         for using, scope in self._using:
@@ -82,10 +83,13 @@ class Declarations:
 
     def _add(self, scope: Namespace, name: ast.Name, symbol: Symbol) -> None:
         key = name.name.upper()
-        earlier = scope.symbols.get(key)
+        known = scope.variables if isinstance(symbol, VariableSymbol) else scope.symbols
+        earlier = known.get(key)
         if earlier is not None:
             node = getattr(earlier, "node", None)
             self.context.duplicate(name, name.name, node.name if node is not None else None)
+        elif isinstance(symbol, VariableSymbol):
+            scope.variables[key] = symbol
         else:
             scope.symbols[key] = symbol
 
@@ -140,8 +144,8 @@ class Declarations:
                 target = existing
         self.declare_section(node.section, target, node.source)
         if target is not scope and "qualified_only" not in node.section.attributes:
-            for key, symbol in target.symbols.items():
-                scope.symbols.setdefault(key, symbol)
+            for key, symbol in target.variables.items():
+                scope.variables.setdefault(key, symbol)
 
     def declare_section(self, section: ast.VariableSection, scope: Namespace, source: Source) -> None:
         """Declare the variables of a VAR_GLOBAL section."""
@@ -281,6 +285,8 @@ class Declarations:
             scope=symbol.scope,
         )
         member.readonly = self._readonly(section)
+        if section.kind == "VAR_INPUT" and not section.constant and not self.context.loose:
+            member.doubt = "an input"
         key = node.name.name.upper()
         if key in symbol.members:
             self.context.duplicate(node.name, node.name.name, symbol.members[key].node)
@@ -302,8 +308,6 @@ class Declarations:
     def _readonly(self, section: ast.VariableSection) -> str:
         if section.constant:
             return "a constant"
-        if section.kind == "VAR_INPUT" and not self.context.loose:
-            return "an input"
         return ""
 
     # -- members of blocks and classes

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from programs import ast, hir, types
 from programs.check_calls import BodyCalls
-from programs.check_meanings import PlaceMeaning, PropertyMeaning, SymbolMeaning, ValueMeaning
+from programs.check_meanings import (
+    PlaceMeaning,
+    PropertyMeaning,
+    SuperMeaning,
+    SymbolMeaning,
+    ValueMeaning,
+)
 from programs.check_types import elementary
 from programs.check_values import Given, Value
 from programs.symbols import EnumValueSymbol, TypeSymbol
@@ -55,8 +61,24 @@ class BodyExpressions(BodyCalls):
                 return self._no_expression(node)
         if isinstance(node, Given):
             return node.value
+        if isinstance(node, ast.This | ast.Super) and self.context.loose:
+            return self._own_reference(node)
         meaning = self.meaning(node)
         return self.rvalue(meaning, node) if meaning is not None else self.poison(node)
+
+    def _own_reference(self, node: ast.This | ast.Super) -> Value:
+        """CODESYS: THIS and SUPER are pointers to the instance."""
+        meaning = self.meaning(node)
+        if meaning is None:
+            return self.poison(node)
+        kind = hir.Instance(meaning.base.key) if isinstance(meaning, SuperMeaning) else None
+        if kind is None:
+            assert isinstance(meaning, PlaceMeaning)
+            assert isinstance(meaning.type, hir.Instance)
+            kind = meaning.type
+        line = self.line(node)
+        reference = hir.Ref(kind)
+        return Value(hir.Address(hir.ThisPlace(kind, line), reference, line), reference)
 
     # -- literals
 
@@ -143,15 +165,17 @@ class BodyExpressions(BodyCalls):
     def _enum_literal(self, node: ast.EnumLiteral) -> Value:
         name = ".".join(part.name for part in self.context.path(node.type))
         symbol = self.resolver.find_type(name, self.scope)
-        kind: hir.Type = types.UNKNOWN
-        if isinstance(symbol, TypeSymbol):
+        kind: hir.Type = elementary(name.upper(), self.context.dialect) or types.UNKNOWN
+        if kind is not types.UNKNOWN:
+            pass
+        elif isinstance(symbol, TypeSymbol):
             kind = self.resolver.type_symbol(symbol).type
         elif symbol is None:
             self.context.unknown_name(node.type, name, self.resolver.type_names(self.scope), what="type")
         if isinstance(kind, hir.Enum):
             found = self.enum_member(kind, node.value)
             return self.rvalue(found, node) if found is not None else self.poison(node)
-        if isinstance(kind, hir.Elementary):
+        if isinstance(kind, hir.Elementary | hir.String):
             value = self.expression(node.value, kind)
             return Value(self.convert(value, kind, node), types.stripped(kind))
         if symbol is not None and kind is not types.UNKNOWN:
@@ -257,6 +281,7 @@ class BodyExpressions(BodyCalls):
         if found.readonly:
             self._not_assignable(target, found.readonly)
             return
+        self.doubtful(found, target)
         if found.type is types.UNKNOWN or value.unknown:
             return
         if value.type is types.VOID:
@@ -278,6 +303,15 @@ class BodyExpressions(BodyCalls):
             found="one without",
             remedy="call it as a statement, or declare a result type",
         )
+
+    def doubtful(self, found: PlaceMeaning, target: ast.Expression) -> None:
+        if found.doubt:
+            self.context.warn(
+                "ST4111",
+                target,
+                f"{found.doubt} is assigned by the unit that it is given to",
+                remedy="copy it to a local variable and change that",
+            )
 
     @staticmethod
     def _target_name(found: PlaceMeaning) -> str:

@@ -75,12 +75,10 @@ class Initials:
 
     def _missing_value(self, symbol: VariableSymbol, node: ast.Variable) -> None:
         if not self.context.loose and symbol.section != "VAR_EXTERNAL":
-            self.context.error(
-                "ST3008",
+            self.context.warn(
+                "ST4113",
                 node.name,
-                f"the constant {symbol.name} has no value",
-                expected=":= and a value",
-                found="none",
+                f"the constant {symbol.name} has no value but the default of its type",
                 remedy="give the constant a value",
             )
 
@@ -88,7 +86,8 @@ class Initials:
         self, node: ast.Expression, kind: hir.Type, scope: Scope, symbol: VariableSymbol
     ) -> hir.Initial | None:
         local = symbol.variable.storage in (hir.Storage.LOCAL, hir.Storage.INSTANCE)
-        if local and self.context.loose and self._runtime(node, kind, scope):
+        late = self.context.loose or isinstance(kind, hir.Ref | hir.Interface)
+        if local and late and self._runtime(node, kind, scope):
             self.context.late_initials.setdefault(symbol.variable, node)
             return None
         return self.initial(node, kind, scope)

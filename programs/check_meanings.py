@@ -17,6 +17,7 @@ class PlaceMeaning:
     type: hir.Type
     root: hir.Variable | None = None
     readonly: str = ""
+    doubt: str = ""  # may be assigned, but should not be
 
 
 @dataclass(slots=True, eq=False)

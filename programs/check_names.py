@@ -113,7 +113,7 @@ class BodyNames(BodyValues):
             readonly = readonly or "the result of another unit"
         stored = self.context.edges.get(variable, variable)
         place = hir.VariablePlace(stored, kind, self.line(node))
-        return self.through_reference(PlaceMeaning(place, kind, variable, readonly))
+        return self.through_reference(PlaceMeaning(place, kind, variable, readonly, symbol.doubt))
 
     def through_reference(self, meaning: PlaceMeaning) -> PlaceMeaning:
         """A REFERENCE TO variable stands for what it points to."""
@@ -201,6 +201,9 @@ class BodyNames(BodyValues):
                 return self.get_property(meaning, node)
             case CallableMeaning():
                 return self.call_without_parentheses(meaning, node)
+            case SuperMeaning() if self.context.loose:
+                kind = hir.Instance(meaning.base.key)
+                return Value(hir.Load(hir.ThisPlace(kind, self.line(node)), kind, self.line(node)), kind)
         self.no_value(meaning, node)
         return self.poison(node)
 

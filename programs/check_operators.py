@@ -248,6 +248,13 @@ class BodyOperators(BodyPlaces):
             folded = self._literals("**", left, right, node) if self._natural_power(right) else None
             if folded is not None:
                 return folded
+        whole = (
+            types.is_integer(left.type)
+            and types.is_integer(right.type)
+            and not (left.literal or right.literal)
+        )
+        if whole and want is not None and types.is_integer(want):
+            return self._whole_power(left, right, node)
         kind = left.type if types.is_real(left.type) and not left.literal else None
         if kind is None:
             kind = want if want is not None and types.is_real(want) and want not in types.LITERALS else None
@@ -262,6 +269,13 @@ class BodyOperators(BodyPlaces):
         else:
             exponent = self._operand(right, kind)
         return Value(hir.Binary("pow", base, exponent, kind, line), kind)
+
+    def _whole_power(self, left: Value, right: Value, node: Spanned) -> Value:
+        """Where a whole number is wanted from whole numbers; exact up to 2**53."""
+        line = self.line(node)
+        power = hir.Binary("pow", self.coerce(left.expr, types.LREAL), right.expr, types.LREAL, line)
+        kind = types.stripped(left.type)
+        return Value(hir.Convert(power, types.LINT, "to", line), kind)
 
     @staticmethod
     def _natural_power(right: Value) -> bool:

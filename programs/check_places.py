@@ -138,9 +138,9 @@ class BodyPlaces(BodyNames):
     def _of_symbol(self, symbol: Symbol, node: ast.Member) -> Meaning | None:
         upper = node.name.name.upper()
         if isinstance(symbol, Namespace):
-            found = symbol.symbols.get(upper) or symbol.enum_values.get(upper)
+            found = symbol.own(upper)
             if found is None:
-                known = [*symbol.symbols, *symbol.enum_values]
+                known = [*symbol.symbols, *symbol.variables, *symbol.enum_values]
                 self._no_member(f"the namespace {symbol.key}", node, known)
                 return None
             return self._symbol_meaning(found, node)
@@ -188,7 +188,9 @@ class BodyPlaces(BodyNames):
                 if member.type is types.UNKNOWN:
                     return None
                 place = hir.MemberPlace(base.place, lower, member.type, self.line(node))
-                return self.through_reference(PlaceMeaning(place, member.type, base.root, base.readonly))
+                return self.through_reference(
+                    PlaceMeaning(place, member.type, base.root, base.readonly, base.doubt)
+                )
         self._no_member(types.type_name(kind), node, [member.name for member in kind.members])
         return None
 
@@ -223,9 +225,11 @@ class BodyPlaces(BodyNames):
         kind = self.resolver.variable(symbol)
         inside = isinstance(base.place, hir.ThisPlace)
         self.mark_read(base.root)
-        readonly = "" if inside else self._outside_readonly(symbol)
-        if not inside and not symbol.variable.direction and not self._visible(symbol):
-            self.check_access(symbol.access or "PRIVATE", symbol.owner, node)
+        readonly = "" if inside or symbol.variable.direction != "output" else "an output of a block"
+        doubt = ""
+        if not inside and not symbol.variable.direction:
+            self.check_access(symbol.access, symbol.owner, node)
+            doubt = self._internal(symbol, node)
         if kind is types.UNKNOWN:
             return None
         if symbol.variable.storage in (hir.Storage.INSTANCE, hir.Storage.INOUT_PARAMETER):
@@ -235,20 +239,25 @@ class BodyPlaces(BodyNames):
         else:
             place = hir.VariablePlace(symbol.variable, kind, self.line(node))
         self.context.read.add(symbol.variable)
-        return self.through_reference(PlaceMeaning(place, kind, base.root, readonly or symbol.readonly))
-
-    def _visible(self, symbol: VariableSymbol) -> bool:
-        """Other members than inputs and outputs are private, but CODESYS lets them be read from outside."""
-        return self.context.loose and not symbol.access
-
-    def _outside_readonly(self, symbol: VariableSymbol) -> str:
-        if symbol.variable.direction == "input":
-            return ""
-        return (
-            "an output of a block"
-            if symbol.variable.direction == "output"
-            else "an internal variable of a block"
+        return self.through_reference(
+            PlaceMeaning(place, kind, base.root, readonly or symbol.readonly, doubt)
         )
+
+    def _internal(self, symbol: VariableSymbol, node: ast.Member) -> str:
+        """Variables that are neither inputs nor outputs belong to the block alone (IEC 61131-3:2013, 6.6.3.2)."""
+        here = self.owner()
+        if self.context.loose or symbol.access == "PUBLIC" or symbol.section == "STEP":
+            return ""
+        if here is not None and isinstance(symbol.owner, PouSymbol) and here.is_a(symbol.owner):
+            return ""
+        if not symbol.access:
+            self.context.warn(
+                "ST4112",
+                node.name,
+                f"{symbol.name} is an internal variable of {symbol.owner.name if symbol.owner else 'a block'}",
+                remedy="make it an output, or PUBLIC",
+            )
+        return ""
 
     def check_access(self, access: str, owner: object, node: ast.Member) -> None:
         """PRIVATE: the same unit only; PROTECTED: units that extend it too."""
@@ -335,7 +344,7 @@ class BodyPlaces(BodyNames):
             # a[i, j] for an ARRAY OF ARRAY, as CODESYS allows.
             place = hir.IndexPlace(base.place, indices[:rank], element, self.line(node))
             self._check_bounds(kind, indices[:rank], node)
-            inner = PlaceMeaning(place, element, base.root, base.readonly)
+            inner = PlaceMeaning(place, element, base.root, base.readonly, base.doubt)
             return self._array_element(inner, element, indices[rank:], node)
         if len(indices) != rank:
             self.error(
@@ -349,7 +358,7 @@ class BodyPlaces(BodyNames):
             return None
         self._check_bounds(kind, indices, node)
         place = hir.IndexPlace(base.place, indices, element, self.line(node))
-        return self.through_reference(PlaceMeaning(place, element, base.root, base.readonly))
+        return self.through_reference(PlaceMeaning(place, element, base.root, base.readonly, base.doubt))
 
     def _check_bounds(
         self, kind: hir.Array | hir.OpenArray, indices: list[hir.Expression], node: ast.Index
@@ -465,4 +474,4 @@ class BodyPlaces(BodyNames):
             )
             return None
         place = hir.PartPlace(base.place, width, node.index, _PART_TYPE[width], self.line(node))
-        return PlaceMeaning(place, place.type, base.root, base.readonly)
+        return PlaceMeaning(place, place.type, base.root, base.readonly, base.doubt)

@@ -103,13 +103,14 @@ class Body(BodyExpressions):
             return
         if isinstance(found, PlaceMeaning):
             self.mark_read(found.root)
-        self.error(
+        self.context.diagnostics.report(
             "ST4108",
             node,
             "this statement does nothing",
             expected="an assignment or a call",
             found="a name alone",
             remedy="write name := value; or name(); or remove it",
+            severity="warning" if self.context.dialect == "rusty" else "error",
         )
 
     # -- branches
@@ -262,6 +263,7 @@ class Body(BodyExpressions):
             return
         if found.readonly:
             self._not_assignable(node.variable, found.readonly)
+        self.doubtful(found, node.variable)
         self.mark_written(found.root, node.variable)
         self._check_step(bounds[2], node)
         outer = self.for_variables

@@ -206,7 +206,7 @@ class TypeResolver:
         parts = name.upper().split(".")
         if len(parts) > 1:
             return self.context.lookup_path(Scope(scope.namespace), parts)
-        return scope.namespace.find(parts[0]) or self.context.standard_block(parts[0])
+        return scope.namespace.find_declared(parts[0]) or self.context.standard_block(parts[0])
 
     def type_names(self, scope: Scope) -> list[str]:
         names = [*types.ELEMENTARY, *types.ALIASES, "STRING", "WSTRING", *standard_blocks()]

@@ -255,6 +255,9 @@ class BodyValues:
             return "write ^ behind the reference to use what it points to"
         if isinstance(target, hir.Ref):
             return "assign REF(variable) or NULL"
+        if isinstance(target, hir.Enum):
+            shown = ", ".join(f"{target.name}#{name}" for name, _ in target.values[:3])
+            return f"use a value of the enumeration: {shown}"
         if one is not None and other is not None and IecType.REF not in (one, other):
             hint = f"convert it: {self.conversion_name(source, target)}(…)"
             loose = types.fit(source, target, "codesys") is not types.Fit.NO

@@ -108,6 +108,9 @@ MEANING: dict[str, str] = {
     "ST4108": "Statement without effect",
     "ST4109": "Function without a result",
     "ST4110": "Label of CASE already taken",
+    "ST4111": "Input assigned by its own unit",
+    "ST4112": "Internal variable used from outside",
+    "ST4113": "Constant without a value",
 }
 
 # Code generation and blocks written in Python.

@@ -28,6 +28,7 @@ class VariableSymbol:
     node: ast.Variable | None
     section: str = ""  # VAR_INPUT, …
     readonly: str = ""
+    doubt: str = ""  # why it should not be assigned by its own unit
     owner: PouSymbol | None = None
     access: str = ""
     scope: Namespace | None = None
@@ -191,7 +192,10 @@ class Namespace:
 
     key: str
     parent: Namespace | None = None
-    symbols: dict[str, Symbol] = field(default_factory=dict)
+    symbols: dict[str, Symbol] = field(default_factory=dict)  # everything but variables
+    variables: dict[str, VariableSymbol] = field(
+        default_factory=dict
+    )  # a variable may be named like its type
     using: list[Namespace] = field(default_factory=list)
     enum_values: dict[str, EnumValueSymbol] = field(default_factory=dict)
     pending: list[tuple[str, ast.Node]] = field(default_factory=list)
@@ -204,10 +208,25 @@ class Namespace:
         scope: Namespace | None = self
         while scope is not None:
             for place in (scope, *scope.using):
+                found = place.variables.get(name) or place.symbols.get(name)
+                if found is not None:
+                    return found
+            scope = scope.parent
+        return self._find_value(name)
+
+    def find_declared(self, name: str) -> Symbol | None:
+        """Like ``find``, past variables and values: types, units, interfaces, namespaces."""
+        scope: Namespace | None = self
+        while scope is not None:
+            for place in (scope, *scope.using):
                 if name in place.symbols:
                     return place.symbols[name]
             scope = scope.parent
-        return self._find_value(name)
+        return None
+
+    def own(self, name: str) -> Symbol | None:
+        """What this namespace itself declares."""
+        return self.variables.get(name) or self.symbols.get(name) or self.enum_values.get(name)
 
     def _find_value(self, name: str) -> EnumValueSymbol | None:
         scope: Namespace | None = self
@@ -225,6 +244,7 @@ class Namespace:
         while scope is not None:
             for place in (scope, *scope.using):
                 found += [symbol_name(symbol) for symbol in place.symbols.values()]
+                found += [symbol.name for symbol in place.variables.values()]
                 found += [value.name for value in place.enum_values.values()]
             scope = scope.parent
         return found

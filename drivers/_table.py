@@ -124,3 +124,17 @@ class Table:
     def _wrong(self, key: str, expected: str, default: _T) -> _T:
         self.problem("DV1003", f"{key} has a wrong value", key=key, expected=expected)
         return default
+
+
+def file_path(table: Table, key: str) -> str:
+    """An absolute path: the processes of a node do not run in the folder of the plant file."""
+    text = table.text(key)
+    if text and not text.startswith("/"):
+        table.problem(
+            "DV1003",
+            f"{key} is no absolute path",
+            key=key,
+            expected="a path like /etc/tickwork/tls/node.pem",
+            remedy="write the whole path",
+        )
+    return text

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from drivers._table import Placer, Table, no_place
+from drivers._table import Placer, Table, file_path, no_place
 from drivers.location import Location, format_location, parse_location
 from drivers.modbus._parse_points import (
     MS,
@@ -103,8 +103,8 @@ def _connection(table: Table, protocol: str) -> Connection:
         common["turnaround_ms"] = table.integer("turnaround_ms", 100, low=0, high=10_000)
         common["local_echo"] = table.flag("local_echo", False)
     if transport == "tls":
-        for key in ("tls_ca", "tls_certificate", "tls_key", "tls_server_name"):
-            common[key] = table.text(key, "" if key == "tls_server_name" else None)
+        common |= {key: file_path(table, key) for key in ("tls_ca", "tls_certificate", "tls_key")}
+        common["tls_server_name"] = table.text("tls_server_name", "")
     return msgspec.convert(common, Connection)
 
 

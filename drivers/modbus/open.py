@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from drivers.modbus.config import Connection
@@ -10,6 +12,7 @@ from drivers.modbus.link import Link
 from drivers.modbus.serial import SerialLink
 from drivers.modbus.stream import StreamTcpLink
 from drivers.modbus.tcp import TcpLink
+from drivers.modbus.tls import client_context
 
 
 def open_link(connection: Connection) -> Link:
@@ -25,7 +28,7 @@ def open_link(connection: Connection) -> Link:
             connection.port,
             max_outstanding=connection.max_outstanding,
             connect_timeout_s=connection.connect_timeout_ms / 1000,
-            tls=(lambda: tls_context(connection)) if connection.transport == "tls" else None,
+            tls=_tls(connection) if connection.transport == "tls" else None,
             tls_server_name=connection.tls_server_name,
             **common,
         )
@@ -52,9 +55,10 @@ def open_link(connection: Connection) -> Link:
     )
 
 
-def tls_context(connection: Connection) -> ssl.SSLContext:
-    """Mutual TLS 1.2 or newer (Modbus/TCP Security, MB-TCP-Security-v21 §5)."""
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=connection.tls_ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(connection.tls_certificate, connection.tls_key)
-    return context
+def _tls(connection: Connection) -> Callable[[], ssl.SSLContext]:
+    return functools.partial(
+        client_context,
+        authority=connection.tls_ca,
+        certificate=connection.tls_certificate,
+        key=connection.tls_key,
+    )

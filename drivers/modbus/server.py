@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, cast
@@ -24,6 +25,7 @@ from drivers.modbus.server_config import ModbusServerSection
 from drivers.modbus.server_map import AddressMap, Refusal
 from drivers.modbus.server_pdu import Identity, Order, Responder, exception
 from drivers.modbus.tcp import tune_socket
+from drivers.modbus.tls import role_of, server_context
 from scan.abi import Application, Symbol
 from scan.problem import Problem, TickworkError, fail
 
@@ -79,10 +81,10 @@ class ModbusServer:
         self._block_until = 0.0
         self._networks = [ipaddress.ip_network(text) for text in section.clients]
         self._rules = [
-            (rule.table, rule.first, rule.last, [ipaddress.ip_network(text) for text in rule.clients])
-            for rule in section.writes
+            (rule, [ipaddress.ip_network(text) for text in rule.clients]) for rule in section.writes
         ]
         self._connections: set[_Connection] = set()
+        self._roles: dict[str, str] = {}  # by client, from its certificate
         self._server: asyncio.Server | None = None
         self._serial: object | None = None
         self._tidying: asyncio.Task[None] | None = None
@@ -98,15 +100,15 @@ class ModbusServer:
         if host:
             try:
                 self._server = await loop.create_server(
-                    lambda: _Connection(self), host, port, backlog=BACKLOG
+                    lambda: _Connection(self), host, port, backlog=BACKLOG, ssl=self._tls()
                 )
             except OSError as error:
                 raise fail(
                     "DV4001",
                     f"the Modbus server cannot listen at {host}:{port}",
-                    expected="a free port that this process may open",
+                    expected="a free port that this process may open, and readable certificates",
                     found=error.strerror or str(error),
-                    remedy="choose another port in [modbus-server], or end the program that has it",
+                    remedy="choose another port in [modbus-server], or end the program that has it; check tls_…",
                 ) from error
             self._port = int(self._server.sockets[0].getsockname()[1])
         if self.section.serial_port:
@@ -115,6 +117,14 @@ class ModbusServer:
             self._serial = SerialServer(self)
             await self._serial.start()
         self._tidying = loop.create_task(self._tidy(), name="modbus server: idle connections")
+
+    def _tls(self) -> ssl.SSLContext | None:
+        section = self.section
+        if not section.tls_ca:
+            return None
+        return server_context(
+            authority=section.tls_ca, certificate=section.tls_certificate, key=section.tls_key
+        )
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -147,7 +157,8 @@ class ModbusServer:
 
     def endpoints(self) -> list[str]:
         section = self.section
-        found = [f"modbus-tcp://{section.host}:{self._port}"] if section.host else []
+        protocol = "modbus-tls" if section.tls_ca else "modbus-tcp"
+        found = [f"{protocol}://{section.host}:{self._port}"] if section.host else []
         return found + ([f"modbus-rtu://{section.serial_port}"] if section.serial_port else [])
 
     @property
@@ -194,12 +205,16 @@ class ModbusServer:
     def _allows(self, client: str, table: str, address: int, count: int) -> bool:
         """Every address lies in a rule that holds for the client."""
         source = _address(client)
+        role = self._roles.get(client, "")
         at = address
         while at < address + count:
             covering = [
-                last
-                for name, first, last, networks in self._rules
-                if name == table and first <= at <= last and _inside(source, networks)
+                rule.last
+                for rule, networks in self._rules
+                if rule.table == table
+                and rule.first <= at <= rule.last
+                and _inside(source, networks)
+                and (not rule.roles or role in rule.roles)
             ]
             if not covering:
                 return False
@@ -222,10 +237,13 @@ class ModbusServer:
                 return False
             oldest.close()
         self._connections.add(connection)
+        if connection.role:
+            self._roles[connection.peer] = connection.role
         return True
 
     def forget(self, connection: _Connection) -> None:
         self._connections.discard(connection)
+        self._roles.pop(connection.peer, None)
 
     async def _tidy(self) -> None:
         while True:
@@ -240,6 +258,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, server: ModbusServer) -> None:
         self.peer = ""
+        self.role = ""
         self.active_at = 0.0
         self._server = server
         units = server.section.units
@@ -258,6 +277,9 @@ class _Connection(asyncio.Protocol):
         self.peer = f"{name[0]}:{name[1]}"
         self.active_at = self._tokens_at = time.monotonic()
         self._tokens = float(self._server.section.requests_per_s)
+        secure = transport.get_extra_info("ssl_object")
+        if secure is not None:
+            self.role = role_of(secure.getpeercert(binary_form=True) or b"")
         if not self._server.admit(self):
             self._transport.abort()
             return

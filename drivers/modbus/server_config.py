@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from drivers._table import Placer, Table, no_place
+from drivers._table import Placer, Table, file_path, no_place
 from drivers.modbus.pdu import ADDRESSES
 from drivers.modbus.points import ORDERS
 
@@ -15,16 +15,21 @@ TABLES = ("coils", "discrete-inputs", "holding-registers", "input-registers")
 WRITABLE_TABLES = ("coils", "holding-registers")
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 CONNECTIONS_MAX = 4096
+TLS_KEYS = ("tls_ca", "tls_certificate", "tls_key")
 BAUD_MAX = 4_000_000
 
 
 class WriteRule(msgspec.Struct, frozen=True):
-    """Addresses ``first`` to ``last`` of ``table`` may be written by clients of ``clients`` (networks)."""
+    """Addresses ``first`` to ``last`` of ``table`` may be written by clients of ``clients`` (networks).
+
+    With ``roles``, only by those whose TLS certificate carries one of them.
+    """
 
     table: str
     first: int
     last: int
     clients: tuple[str, ...]
+    roles: tuple[str, ...] = ()
 
 
 class MapEntry(msgspec.Struct, frozen=True):
@@ -52,6 +57,9 @@ class ModbusServerSection(msgspec.Struct, frozen=True):
     max_per_client: int = 16
     idle_s: int = 60
     requests_per_s: int = 0  # of one connection, 0 = no limit
+    tls_ca: str = ""  # PEM file of the authority of the clients; with it, TLS is spoken instead of plain TCP
+    tls_certificate: str = ""
+    tls_key: str = ""
     serial_port: str = ""
     baud: int = 19200
     parity: str = "E"
@@ -76,6 +84,7 @@ def parse_server(table: Mapping[str, object], place: Placer = no_place) -> Modbu
         max_per_client=reader.integer("max_per_client", 16, low=1, high=CONNECTIONS_MAX),
         idle_s=reader.integer("idle_s", 60, low=1, high=86_400),
         requests_per_s=reader.integer("requests_per_s", 0, low=0, high=1_000_000),
+        **_tls(reader),
         serial_port=reader.text("serial_port", ""),
         baud=reader.integer("baud", usual.baud, low=50, high=BAUD_MAX),
         parity=reader.choice("parity", ("none", "even", "odd"), "even")[0].upper(),
@@ -96,6 +105,7 @@ def _rule(table: Table, clients: tuple[str, ...]) -> WriteRule:
         first=first,
         last=table.integer("last", first, low=0, high=ADDRESSES - 1),
         clients=_networks(table, "clients", clients),
+        roles=_roles(table),
     )
     if rule.last < rule.first:
         table.problem("DV4002", "last is before first", key="last", remedy="exchange first and last")
@@ -112,6 +122,22 @@ def _entry(table: Table) -> MapEntry:
     )
     table.finish()
     return entry
+
+
+def _tls(table: Table) -> dict[str, str]:
+    """All three files or none."""
+    given = [key for key in TLS_KEYS if key in table]
+    return {key: file_path(table, key) for key in TLS_KEYS} if given else {}
+
+
+def _roles(table: Table) -> tuple[str, ...]:
+    value = table.raw("roles")
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not value or not all(isinstance(role, str) for role in value):
+        table.problem("DV1003", "roles has a wrong value", key="roles", expected='a list like ["operator"]')
+        return ()
+    return tuple(value)
 
 
 def _units(table: Table) -> tuple[int, ...]:

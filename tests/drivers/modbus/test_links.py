@@ -1,17 +1,12 @@
 """Gateways with several units, and frames over other transports."""
 
 import asyncio
-import datetime
 import pathlib
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from drivers.modbus import DevicePoller, open_link, parse_device, rtu
 from drivers.modbus import ascii as ascii_frames
@@ -104,49 +99,6 @@ async def test_serial_frames_over_tcp_when_polled_then_values(
 
 
 # ---------------------------------------------------------------- TLS
-
-
-def certificate(folder: pathlib.Path, name: str, issuer: Any = None) -> Any:
-    """A key and a certificate ``name``.pem/.key, signed by ``issuer`` or by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-    )
-    signer = issuer[1] if issuer else key
-    builder = builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-    ).add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    usage = x509.KeyUsage(
-        digital_signature=True, key_cert_sign=issuer is None, crl_sign=issuer is None, content_commitment=False,
-        key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
-        decipher_only=False,
-    )  # fmt: skip
-    made = builder.add_extension(usage, critical=True).sign(signer, hashes.SHA256())
-    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / f"{name}.key").write_bytes(pem)
-    return made, key
-
-
-@pytest.fixture
-def certificates(tmp_path: pathlib.Path) -> pathlib.Path:
-    authority = certificate(tmp_path, "authority")
-    certificate(tmp_path, "device", authority)
-    certificate(tmp_path, "node", authority)
-    certificate(tmp_path, "stranger")
-    return tmp_path
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import pathlib
+import ssl
 import struct
 import types
 from collections.abc import AsyncIterator, Mapping
@@ -103,7 +105,7 @@ class Client:
         return transaction, (await self.reader.readexactly(length - 1)).hex(" ")
 
     async def ended(self) -> bool:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             return await asyncio.wait_for(self.reader.read(1), 5) == b""
         return True
 
@@ -121,8 +123,11 @@ async def serving(node: Node, **changes: Any) -> AsyncIterator[Any]:
     port = int(server.endpoints()[0].rpartition(":")[2])
     clients: list[Client] = []
 
-    async def connect() -> Client:
-        clients.append(Client(*await asyncio.open_connection("127.0.0.1", port)))
+    async def connect(tls: ssl.SSLContext | None = None) -> Client:
+        name = "device" if tls else None
+        clients.append(
+            Client(*await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name))
+        )
         return clients[-1]
 
     try:
@@ -131,7 +136,7 @@ async def serving(node: Node, **changes: Any) -> AsyncIterator[Any]:
         await server.stop()
         for client in clients:
             client.writer.close()
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
                 await client.writer.wait_closed()
 
 
@@ -356,6 +361,38 @@ async def test_client_when_it_never_reads_then_the_server_stops_reading_it(node:
         assert await good.ask("03 00 00 00 01") == "03 02 00 00"
 
 
+@pytest.mark.parametrize(("name", "reply"), [("operator", "05 00 00 ff 00"), ("node", "85 02")])
+async def test_tls_when_a_rule_wants_a_role_then_only_its_certificate_may_write(
+    node: Node, certificates: pathlib.Path, name: str, reply: str
+) -> None:
+    files = {f"tls_{key}": str(certificates / file) for key, file in TLS_FILES.items()}
+    rule = {"table": "coils", "first": 0, "last": 9, "roles": ["operator"]}
+    async with serving(node, write=[rule], **files) as (_, connect):
+        client = await connect(client_tls(certificates, name))
+        assert await client.ask("03 00 00 00 01") == "03 02 00 00"
+        assert await client.ask("05 00 00 ff 00") == reply
+
+
+async def test_tls_when_the_client_is_a_stranger_then_it_gets_no_answer(
+    node: Node, certificates: pathlib.Path
+) -> None:
+    files = {f"tls_{key}": str(certificates / file) for key, file in TLS_FILES.items()}
+    async with serving(node, **files) as (server, connect):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            stranger = await connect(client_tls(certificates, "stranger"))
+            assert await stranger.ended()
+        assert server.requests == 0
+
+
+TLS_FILES = {"ca": "authority.pem", "certificate": "device.pem", "key": "device.key"}
+
+
+def client_tls(folder: pathlib.Path, name: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(folder / "authority.pem"))
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    return context
+
+
 async def test_connection_when_it_only_dribbles_bytes_then_closed_as_idle(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,6 +457,9 @@ _MAP = AddressMap(parse_server({"map": MAP, "write": WRITES}), application())
         ({"write": [{"table": "coils", "first": 9, "last": 3}]}, {"DV4002"}),
         ({"map": [{"table": "coils", "address": 1}]}, {"DV1002"}),
         ({"prot": 3}, {"DV1001"}),
+        ({"tls_ca": "/a.pem"}, {"DV1002"}),
+        ({"tls_ca": "a.pem", "tls_certificate": "/b.pem", "tls_key": "/b.key"}, {"DV1003"}),
+        ({"write": [{"table": "coils", "first": 0, "roles": "x"}]}, {"DV1003"}),
     ],
 )
 def test_section_when_wrong_then_its_codes(changes: dict[str, Any], codes: set[str]) -> None:

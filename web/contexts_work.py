@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from web.contexts import Cell, Link, Mark, Moment, ProblemView, Shell
+from web.contexts import Cell, Link, Moment, ProblemView, Shell
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,6 @@ class TargetView:
     timeline: tuple[tuple[str, Moment], ...]
     deadline: Moment | None
     problems: tuple[ProblemView, ...]
-    mark: Mark
 
 
 @dataclass(frozen=True, slots=True)

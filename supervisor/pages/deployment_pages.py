@@ -270,7 +270,6 @@ def board(one: Deployment, actor: Actor, csrf: str) -> w.DeploymentBoard:
 
 
 def _target(target: Target) -> w.TargetView:
-    failed = target.state in ("refused", "rolled_back", "timed_out")
     return w.TargetView(
         name=target.node,
         href=views.runtime_href(target.node_id),
@@ -282,7 +281,6 @@ def _target(target: Target) -> w.TargetView:
         ),
         deadline=None if target.state in FINAL else views.moment(target.deadline_ns),
         problems=tuple(views.problem_view(problem) for problem in target.problems),
-        mark=c.Mark(3, "medium") if failed else views.FINE,
     )
 
 

@@ -184,15 +184,18 @@ class TrendPages:
     async def data(self, request: Request) -> Response:
         """The curves as columns: times in ms, null where the quality is bad or nothing is known."""
         actor: Actor = request.state.actor
-        ask = asked(request.query_params, time.time_ns() // NS_PER_MS)
+        now_ms = time.time_ns() // NS_PER_MS
+        ask = asked(request.query_params, now_ms)
         points = min(_number(request.query_params.get("points", "")) or 800, POINTS_MAX)
         traces = await self._traces(actor, ask, points) if ask.keys else ()
         before = await self._traces(actor, ask, points, ask.compare_ms) if ask.keys and ask.compare_ms else ()
         body = {
             "from": ask.start_ms,
             "to": ask.end_ms,
-            "series": [columns(trace, ask.start_ms) for trace in traces],
-            "before": [columns(trace, ask.start_ms - ask.compare_ms) for trace in before],
+            "series": [columns(trace, ask.start_ms, min(ask.end_ms, now_ms)) for trace in traces],
+            "before": [
+                columns(trace, ask.start_ms - ask.compare_ms, ask.end_ms - ask.compare_ms) for trace in before
+            ],
             "shift": ask.compare_ms,
             "markers": await self._markers(actor, ask),
         }
@@ -271,8 +274,8 @@ def _series(number: int, key: SeriesKey, value: TagValue | None, ask: Asked, run
     )
 
 
-def columns(trace: Trace, start_ms: int) -> dict[str, object]:
-    """A trace for the browser. The value held at the start stands at the start; a gap ends a curve."""
+def columns(trace: Trace, start_ms: int, end_ms: int) -> dict[str, object]:
+    """A trace for the browser. A value holds until the next one, from the start to the end; a gap ends a curve."""
     times: list[int] = []
     values: list[float | None] = []
     gaps = sorted((gap.from_ns // NS_PER_MS, gap.to_ns // NS_PER_MS) for gap in trace.gaps)
@@ -282,6 +285,10 @@ def columns(trace: Trace, start_ms: int) -> dict[str, object]:
         while waiting and at_ms > waiting[0][0]:
             _append(times, values, waiting.pop(0)[0], None)
         _append(times, values, at_ms, value)
+    for from_ms, _ in waiting[:1]:
+        _append(times, values, from_ms, None)
+    if times and not waiting and values[-1] is not None and end_ms > times[-1]:
+        _append(times, values, end_ms, values[-1])
     return {
         "t": times,
         "v": values,

@@ -107,7 +107,7 @@ def signal(path: str, seconds: float) -> tuple[Any, str]:
         value = 60 - 15 * math.sin(seconds / 20 + 0.8)
     elif path.endswith("Flow"):
         value = max(0.0, 6 + 2 * wave + 0.05 * math.sin(seconds * 7))
-    elif path.endswith("Temperature"):
+    elif path == "Control.Temperature":
         value = 52.3 + 8 * wave
     elif path.endswith("PumpSpeed"):
         value = 61 + 9 * wave

@@ -70,10 +70,18 @@ def test_sparkline_when_a_value_is_bad_then_the_pen_is_lifted() -> None:
 def test_columns_when_there_is_a_gap_then_the_curve_ends_where_it_begins() -> None:
     ms = 1_000_000
     trace = Trace(KEY, (0, 10 * ms, 90 * ms), (1.0, 2.0, 3.0), (0, 0, 0), (Gap(20 * ms, 80 * ms, "no link"),))
-    body = trend_pages.columns(trace, 5)
-    assert body["t"] == [5, 10, 20, 90]
-    assert body["v"] == [1.0, 2.0, None, 3.0]
+    body = trend_pages.columns(trace, 5, 200)
+    assert body["t"] == [5, 10, 20, 90, 200]
+    assert body["v"] == [1.0, 2.0, None, 3.0, 3.0]
     assert body["gaps"] == [(20, 80)]
+
+
+def test_columns_when_nothing_is_known_at_the_end_then_the_last_value_is_not_drawn_on() -> None:
+    ms = 1_000_000
+    body = trend_pages.columns(Trace(KEY, (0,), (1.0,), (0,), (Gap(20 * ms, 200 * ms, "no link"),)), 0, 200)
+    assert (body["t"], body["v"]) == ([0, 20], [1.0, None])
+    bad = trend_pages.columns(Trace(KEY, (0, 9 * ms), (1.0, None), (0, 0x8000)), 0, 200)
+    assert bad["t"] == [0, 9]
 
 
 @given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=30)), max_size=8))

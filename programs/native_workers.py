@@ -60,7 +60,11 @@ class _Worker:
         )
         assert self.process.stdin is not None and self.process.stdout is not None
         self._sink, self._source = self.process.stdin, self.process.stdout
-        _write(self._sink, msgspec.msgpack.encode((target.triple, target.cpu, target.features)))
+        try:
+            _write(self._sink, msgspec.msgpack.encode((target.triple, target.cpu, target.features)))
+        except OSError:
+            self.close()
+            raise
 
     def compile(self, job: Job) -> bytes:
         _write(self._sink, msgspec.msgpack.encode(Order(*job)))

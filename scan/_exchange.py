@@ -7,8 +7,8 @@ copying the variables: everything else is prepared before (``scan.online_change`
 from __future__ import annotations
 
 from scan import layout as w
-from scan._lanes import block_of
-from scan._memory import compiled, copy, get, put, put_release
+from scan._lanes import block_of, read_place
+from scan._memory import compiled, copy, get, put, put_byte, put_release, to_real, widen_real
 from scan._publish import lock, nap, publish_outputs, publish_snapshot, set_state, unlock
 from scan._records import record_start
 
@@ -51,13 +51,31 @@ def carry_forces(old: int, new: int, moves: int, count: int) -> None:
     for row in range(get(old, w.Q_FORCE_COUNT)):
         source = get(old, w.Q_FORCES) + row * w.FORCE_SIZE
         move = find_move(moves, count, get(source, w.F_OWNER), get(source, w.F_OFFSET))
-        if move != 0:
+        # A force on a variable of another type ends: its bytes mean something else now.
+        if move != 0 and get(move, w.M_CONVERT) == 0:
             force = get(new, w.Q_FORCES) + kept * w.FORCE_SIZE
             copy(force, source, w.FORCE_SIZE)
             put(force, w.F_OFFSET, get(source, w.F_OFFSET) - get(move, w.M_FROM) + get(move, w.M_TO))
             put(force, w.F_OWNER, get(move, w.M_TO_SLOT))
             kept += 1
     put(new, w.Q_FORCE_COUNT, kept)
+
+
+@compiled
+def convert(target: int, source: int, size: int, kind: int) -> None:
+    """One scalar into a larger type that holds each of its values."""
+    rule = kind & 255
+    width = kind >> 8
+    value = read_place(source, size, 0)
+    if (rule == w.CONVERT_SIGNED or rule == w.CONVERT_SIGNED_TO_REAL) and size < 8:
+        sign = 1 << (8 * size - 1)
+        value = (value ^ sign) - sign
+    if rule == w.CONVERT_REAL:
+        value = widen_real(value)
+    elif rule >= w.CONVERT_UNSIGNED_TO_REAL:
+        value = to_real(value, width)
+    for index in range(width):
+        put_byte(target + index, (value >> (8 * index)) & 255)
 
 
 @compiled
@@ -70,7 +88,12 @@ def carry_over(old: int, new: int) -> None:
         source = block_of(old, get(move, w.M_FROM_SLOT))
         target = block_of(new, get(move, w.M_TO_SLOT))
         if source != 0 and target != 0:
-            copy(target + get(move, w.M_TO), source + get(move, w.M_FROM), get(move, w.M_SIZE))
+            source += get(move, w.M_FROM)
+            target += get(move, w.M_TO)
+            if get(move, w.M_CONVERT) == 0:
+                copy(target, source, get(move, w.M_SIZE))
+            else:
+                convert(target, source, get(move, w.M_SIZE), get(move, w.M_CONVERT))
     references = get(new, w.Q_REFERENCES)
     for number in range(get(new, w.Q_REFERENCE_COUNT)):
         translate_reference(new, references + number * 24, moves, count)

@@ -138,6 +138,30 @@ def put_half(_context: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic
+def to_real(_context: Any, value: Any, size: Any) -> Any:
+    """The IEEE bits of a signed integer as a real of four or eight bytes."""
+
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        value, size = arguments
+        single = builder.zext(builder.bitcast(builder.sitofp(value, ir.FloatType()), _I32), _I64)
+        double = builder.bitcast(builder.sitofp(value, ir.DoubleType()), _I64)
+        return builder.select(builder.icmp_signed("==", size, ir.Constant(_I64, 4)), single, double)
+
+    return types.int64(types.int64, types.int64), build
+
+
+@intrinsic
+def widen_real(_context: Any, bits: Any) -> Any:
+    """The bits of a REAL as those of the LREAL of the same value."""
+
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        single = builder.bitcast(builder.trunc(arguments[0], _I32), ir.FloatType())
+        return builder.bitcast(builder.fpext(single, ir.DoubleType()), _I64)
+
+    return types.int64(types.int64), build
+
+
+@intrinsic
 def copy(_context: Any, to: Any, source: Any, size: Any) -> Any:
     """``memcpy`` of ``size`` bytes, 0 allowed."""
 

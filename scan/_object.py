@@ -12,6 +12,8 @@ ENGINE_LIBC = (
     "clock_gettime", "clock_nanosleep", "pthread_mutex_lock", "pthread_mutex_unlock", "sem_clockwait", "sem_post",
 )  # fmt: skip
 
+_MAGICS = (b"\x7fELF", b"\xcf\xfa\xed\xfe")  # ELF, Mach-O
+
 # Execution engines own the memory of the code; what was handed out as an address must stay until the process ends.
 _KEPT: list[Any] = []
 
@@ -33,12 +35,8 @@ def load_object(
         llvm.add_symbol(name, address)
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    try:
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    except RuntimeError as error:
-        raise fail(
-            "SC3002", "object code cannot be read", found=str(error), remedy="build it again"
-        ) from error
+    require_object_code(code)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     addresses = {name: engine.get_function_address(name) for name in names}
     missing = sorted(name for name, address in addresses.items() if address == 0)
@@ -48,6 +46,15 @@ def load_object(
         )
     _KEPT.append(engine)
     return addresses
+
+
+def require_object_code(code: bytes) -> None:
+    """Raises TickworkError SC3002 on bytes that are no object file.
+
+    LLVM ends the process on such bytes. Damage further inside is for a checksum of whoever stored the code.
+    """
+    if not code.startswith(_MAGICS):
+        raise fail("SC3002", "this is no object code", found=repr(code[:4]), remedy="build it again")
 
 
 def libc_addresses(names: Iterable[str]) -> dict[str, int]:

@@ -90,7 +90,7 @@ def install_plan(program: Program, plan: Plan) -> None:
     """Hands the moves to the engine: ``program`` is the one that they lead to."""
     moves = make_words(w.MOVE_WORDS * max(len(plan.moves), 1)).reshape(-1, w.MOVE_WORDS)
     for row, move in enumerate(plan.moves):
-        moves[row] = (move.source, move.target, move.size, move.source_slot, move.target_slot)
+        moves[row] = (move.source, move.target, move.size, move.source_slot, move.target_slot, move.convert)
     references = make_words(3 * max(len(plan.references), 1)).reshape(-1, 3)
     for row, reference in enumerate(plan.references):
         references[row] = reference

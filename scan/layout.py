@@ -264,8 +264,10 @@ J_SEGMENT, J_IMAGE, J_SIZE = range(3)
 ATTACHMENT_WORDS = 4
 
 # a move: bytes from a block of the old program to a block of the new one
-M_FROM, M_TO, M_SIZE, M_FROM_SLOT, M_TO_SLOT = range(5)  # slot -1: the shared part
-MOVE_WORDS = 5
+M_FROM, M_TO, M_SIZE, M_FROM_SLOT, M_TO_SLOT, M_CONVERT = range(6)  # slot -1: the shared part
+MOVE_WORDS = 6
+# M_CONVERT: 0 = copy, else how one scalar of M_SIZE bytes becomes one of (M_CONVERT >> 8) bytes
+CONVERT_UNSIGNED, CONVERT_SIGNED, CONVERT_REAL, CONVERT_UNSIGNED_TO_REAL, CONVERT_SIGNED_TO_REAL = range(1, 6)
 
 (
     K_ENTRY,

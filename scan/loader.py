@@ -9,6 +9,7 @@ from __future__ import annotations
 import llvmlite.binding as llvm
 import msgspec
 
+from scan._object import require_object_code
 from scan.abi import ABI_VERSION, Application
 from scan.problem import fail
 
@@ -38,6 +39,7 @@ def load(application: Application) -> LoadedCode:
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     for data in objects:
+        require_object_code(data)
         engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
     entries = {task.entry: engine.get_function_address(task.entry) for task in application.tasks}

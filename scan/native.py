@@ -132,7 +132,7 @@ def _read(path: pathlib.Path) -> tuple[str, bytes] | None:
     """Symbol and object code, or None when the file is missing, torn or foreign."""
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return None
     if len(data) < 44 or data[:8] != _MAGIC or hashlib.sha256(data[40:]).digest() != data[8:40]:
         return None
@@ -142,8 +142,13 @@ def _read(path: pathlib.Path) -> tuple[str, bytes] | None:
 
 def _build_once(path: pathlib.Path) -> tuple[str, bytes] | None:
     """Builds unless another process has done so meanwhile: the second one waits for the first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError as error:
+        remedy = "make the cache directory writable, or name another one with TICKWORK_CACHE"
+        raise fail("SC3001", "the engine cannot be cached", found=str(error), remedy=remedy) from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _read(path) is None:
             _build_in_process(path)

@@ -1,7 +1,8 @@
 """What an online change carries over: a list of moves from the old block to the new one, by path and type.
 
 Rules. A variable is carried over when the new program has one of the same path (or of the path that a rename names) and
-the same type. A variable of another type, and a new one, starts with its initial value.
+the same type, or a larger one that holds every value of the old one (``INT`` to ``DINT``, ``UINT`` to ``DINT``,
+``INT`` to ``REAL``, ``WORD`` to ``DWORD``). A variable of any other type, and a new one, starts with its initial value.
 Process images and markers are carried by address. References are translated to the new places; one whose target
 is gone becomes NULL.
 
@@ -13,10 +14,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from scan import layout as w
 from scan.abi import Application, IecType, Region, Symbol
 
 SHARED = -1
 _SCALAR_ARRAYS = (IecType.STRING, IecType.WSTRING)
+_SIGNED = (IecType.SINT, IecType.INT, IecType.DINT, IecType.LINT)
+_UNSIGNED = (IecType.USINT, IecType.UINT, IecType.UDINT, IecType.ULINT)
+_BITS = (IecType.BYTE, IecType.WORD, IecType.DWORD, IecType.LWORD)
+_REAL_BITS = {IecType.REAL: 16, IecType.LREAL: 32}  # widest integer of a standard width that it holds exactly
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +34,7 @@ class Move:
     size: int
     source_slot: int
     target_slot: int
+    convert: int = 0  # layout.M_CONVERT
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ def make_plan(
         source = former.get(path)
         if symbol.location:
             taken.add(path)
-        elif source is None or source.location or not is_same_type(source, symbol):
+        elif source is None or source.location or not can_carry(source, symbol):
             initial.append(symbol.path)
         else:
             taken.add(path)
@@ -86,6 +93,36 @@ def is_same_type(old: Symbol, new: Symbol) -> bool:
     return not old.enum_values or set(old.enum_values) <= set(new.enum_values)
 
 
+def can_carry(old: Symbol, new: Symbol) -> bool:
+    return is_same_type(old, new) or conversion(old, new) != 0
+
+
+def conversion(old: Symbol, new: Symbol) -> int:
+    """How a scalar becomes one of a larger type, as ``layout.M_CONVERT`` tells the engine; 0 = it does not."""
+    if old.dims or new.dims or old.enum_values or new.enum_values or old.bit >= 0 or new.bit >= 0:
+        return 0
+    rule = _rule(old.type, new.type)
+    return rule and rule | new.size << 8
+
+
+def _rule(old: IecType, new: IecType) -> int:
+    if (old, new) == (IecType.REAL, IecType.LREAL):
+        return w.CONVERT_REAL
+    if old in _BITS and new in _BITS and _BITS.index(old) < _BITS.index(new):
+        return w.CONVERT_UNSIGNED
+    signed = old in _SIGNED
+    if not signed and old not in _UNSIGNED:
+        return 0
+    bits = 8 << (_SIGNED if signed else _UNSIGNED).index(old)
+    if new in _REAL_BITS and bits <= _REAL_BITS[new]:
+        return w.CONVERT_SIGNED_TO_REAL if signed else w.CONVERT_UNSIGNED_TO_REAL
+    larger_signed = new in _SIGNED and 8 << _SIGNED.index(new) > bits
+    larger_unsigned = not signed and new in _UNSIGNED and 8 << _UNSIGNED.index(new) > bits
+    if larger_signed or larger_unsigned:
+        return w.CONVERT_SIGNED if signed else w.CONVERT_UNSIGNED
+    return 0
+
+
 def _image_moves(old: Application, new: Application) -> list[Move]:
     pairs = ((old.inputs, new.inputs), (old.outputs, new.outputs), (old.markers, new.markers))
     return [_region_move(before, after) for before, after in pairs if min(before.size, after.size) > 0]
@@ -96,7 +133,9 @@ def _region_move(old: Region, new: Region) -> Move:
 
 
 def _move(old: Symbol, new: Symbol, slots: Mapping[str, int]) -> Move:
-    return Move(old.offset, new.offset, new.size, slots.get(old.owner, SHARED), slots.get(new.owner, SHARED))
+    convert = 0 if is_same_type(old, new) else conversion(old, new)
+    source, target = slots.get(old.owner, SHARED), slots.get(new.owner, SHARED)
+    return Move(old.offset, new.offset, old.size, source, target, convert)
 
 
 def _references(symbol: Symbol, move: Move) -> list[tuple[int, int, int]]:
@@ -121,6 +160,7 @@ def merge_moves(moves: list[Move]) -> tuple[Move, ...]:
             and (last.source_slot, last.target_slot) == (move.source_slot, move.target_slot)
             and last.source + last.size == move.source
             and last.target + last.size == move.target
+            and last.convert == move.convert == 0
         ):
             merged[-1] = dataclasses.replace(last, size=last.size + move.size)
         else:

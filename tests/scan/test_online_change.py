@@ -40,6 +40,41 @@ def test_swap_when_layout_grows_then_values_are_found_again_and_new_ones_initial
     assert (engine.read("Count"), engine.read("First")) == (6, 1)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        (IecType.SINT, IecType.LINT, -128), (IecType.INT, IecType.DINT, -32768), (IecType.USINT, IecType.INT, 255),
+        (IecType.UINT, IecType.ULINT, 65535), (IecType.DINT, IecType.LREAL, -(2**31)),
+        (IecType.UINT, IecType.REAL, 65535), (IecType.UDINT, IecType.LREAL, 2**32 - 1),
+        (IecType.REAL, IecType.LREAL, -1.5), (IecType.WORD, IecType.LWORD, 0xFFFF),
+    ],
+)  # fmt: skip
+def test_swap_when_a_type_grows_then_the_number_stays(old: IecType, new: IecType, value: float) -> None:
+    engine = VirtualEngine(Toy({"X": (old, "Main", 0), "Y": (old, "G", 0)}, {"Main": ""}).build())
+    engine.write("X", value)
+    engine.write("Y", value)
+    plan = engine.swap(
+        Toy(
+            {"Pad": (IecType.BOOL, "Main", 1), "X": (new, "Main", 0), "Y": (new, "G", 0)}, {"Main": ""}
+        ).build(),
+        0,
+    )
+    assert (engine.read("X"), engine.read("Y"), engine.read("Pad")) == (value, value, True)
+    assert plan.initial == ("Pad",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(IecType.DINT, IecType.INT), (IecType.INT, IecType.UINT), (IecType.UINT, IecType.INT),
+     (IecType.DINT, IecType.REAL), (IecType.LREAL, IecType.REAL), (IecType.LINT, IecType.LREAL),
+     (IecType.WORD, IecType.UDINT), (IecType.INT, IecType.TIME)],
+)  # fmt: skip
+def test_swap_when_a_type_could_lose_values_then_initial(old: IecType, new: IecType) -> None:
+    engine = VirtualEngine(Toy({"X": (old, "Main", 1)}, {"Main": ""}).build())
+    assert engine.swap(Toy({"X": (new, "Main", 0)}, {"Main": ""}).build(), 0).initial == ("X",)
+    assert engine.read("X") == 0
+
+
 def test_swap_when_type_changes_then_initial_value() -> None:
     toy = counter()
     other = dataclasses.replace(toy, variables={**toy.variables, "Level": (IecType.INT, "G", 3)})
@@ -177,8 +212,10 @@ def test_swap_when_any_layouts_then_each_variable_is_carried_or_initial(
         engine.write(name, written[name])
     engine.swap(Toy(new, {"Main": ""}).build(), 0)
     for name, (kind, _, initial) in new.items():
-        carried = name in old and old[name][0] == kind
-        assert engine.read(name) == (written[name] if carried else initial)
+        integers = [IecType.INT, IecType.DINT, IecType.LINT]
+        former = old[name][0] if name in old else None
+        grew = former in integers and kind in integers and integers.index(former) < integers.index(kind)
+        assert engine.read(name) == (written[name] if former == kind or grew else initial)
 
 
 MOVES = st.lists(

@@ -11,18 +11,11 @@ import itertools
 
 import llvmlite.binding as llvm
 import msgspec
+import numpy as np
 
-from scan.abi import ABI_VERSION, HEADER_SIZE, Application, IecType, Region, Symbol, TaskSpec
+from scan.abi import ABI_VERSION, HEADER_SIZE, NUMPY_TYPE, Application, IecType, Region, Symbol, TaskSpec
 
-SIZES = {
-    IecType.BOOL: 1,
-    IecType.INT: 2,
-    IecType.DINT: 4,
-    IecType.LINT: 8,
-    IecType.LREAL: 8,
-    IecType.TIME: 8,
-    IecType.REF: 8,
-}
+SIZES = {kind: np.dtype(NUMPY_TYPE[kind]).itemsize for kind in NUMPY_TYPE}
 IR_TYPES = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 
 

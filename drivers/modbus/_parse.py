@@ -40,7 +40,7 @@ def parse_device(table: Mapping[str, object], place: Placer = no_place) -> Modbu
     reader, template = _with_template(Table(table, place))
     name = reader.text("name")
     protocol = reader.choice("protocol", PROTOCOLS)
-    connection = _connection(reader, protocol)
+    connection = parse_connection(reader, protocol)
     inputs: list[Channel] = []
     outputs: list[Channel] = []
     reads = [_read(item, name, inputs) for item in reader.tables("read")]
@@ -72,7 +72,8 @@ def parse_device(table: Mapping[str, object], place: Placer = no_place) -> Modbu
     return device
 
 
-def _connection(table: Table, protocol: str) -> Connection:
+def parse_connection(table: Table, protocol: str) -> Connection:
+    """The keys of a device table that say how it is reached."""
     transport = TRANSPORTS[protocol]
     common = {
         "transport": transport,
@@ -138,7 +139,8 @@ def _read(table: Table, device: str, inputs: list[Channel]) -> ReadBlock:
         period_ns=period_ns,
         phase_ns=table.integer("phase_ms", 0, low=0, high=PERIOD_MS_MAX) * MS,
         priority=PRIORITIES.index(table.choice("priority", PRIORITIES, "normal")),
-        on_loss=table.choice("on_loss", ("hold", "zero"), "hold"),
+        on_loss=table.choice("on_loss", ("hold", "zero", "substitute"), "hold"),
+        substitute=_image_values(table, "substitute", count, bits=bits) or b"",
         offset=target.offset,
         bit=target.bit,
         first_row=first_row,
@@ -162,7 +164,7 @@ def _write(table: Table, device: str, outputs: list[Channel]) -> WriteBlock:
     address, count = _span(table, WRITE_BITS_MAX if bits else WRITE_REGISTERS_MAX)
     source = location(table, "from", "out", bits=bits)
     mode = table.choice("mode", ("change", "cyclic", "both"), "both")
-    safe = _safe(table, count, bits=bits)
+    safe = _image_values(table, "safe", count, bits=bits)
     for index in range(count):
         channel = _channel(f"{device}.{name}[{address + index}]", device, source, index)
         outputs.append(msgspec.structs.replace(channel, safe=_safe_of(safe, index, bits=bits)))
@@ -197,9 +199,9 @@ def _write_function(*, bits: bool, single: bool) -> Function:
     return Function.WRITE_SINGLE_REGISTER if single else Function.WRITE_MULTIPLE_REGISTERS
 
 
-def _safe(table: Table, count: int, *, bits: bool) -> bytes | None:
-    """The safe values in image form: packed bits or little-endian registers; None holds the last value."""
-    value = table.raw("safe")
+def _image_values(table: Table, key: str, count: int, *, bits: bool) -> bytes | None:
+    """Values for a block in image form: packed bits or little-endian registers; None holds the last value."""
+    value = table.raw(key)
     if value is None or value == "hold":
         return None
     values = value if isinstance(value, list) else [value] * count
@@ -209,8 +211,8 @@ def _safe(table: Table, count: int, *, bits: bool) -> bytes | None:
         what = "0 or 1" if bits else "0 to 65535"
         table.problem(
             "DV1003",
-            "safe has a wrong value",
-            key="safe",
+            f"{key} has a wrong value",
+            key=key,
             expected=f'"hold", a number ({what}) or a list of {count} of them',
         )
         return None

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from drivers._table import Table
 from drivers.location import Location, parse_location
 from drivers.modbus.config import Point, ReadBlock, WriteBlock
 from drivers.modbus.pdu import ADDRESSES, READ_BITS_MAX, READ_REGISTERS_MAX, Function
-from drivers.modbus.points import KINDS, ORDERS, STORES, encode_point
+from drivers.modbus.points import KINDS, ORDERS, STORES
 from scan.iomap import Channel
 
 MS = 1_000_000
@@ -105,8 +106,11 @@ def _input(table: Table, name: str, order: str) -> _Wanted:
     target = _location(table, "to", "in")
     if function in BIT_TABLES:
         _expect_bit(table, target, "to")
-        return _Wanted(function, address, Point(name, 0, "bit", target.offset, 0, bit=max(target.bit, 0)))
-    return _Wanted(function, address, _register_point(table, name, order, target, key="to"))
+        point = Point(name, 0, "bit", target.offset, 0, bit=max(target.bit, 0))
+    else:
+        point = _register_point(table, name, order, target, key="to")
+    substitute = _image_value(table, "substitute", point) or b""
+    return _Wanted(function, address, msgspec.structs.replace(point, substitute=substitute))
 
 
 def _register_point(table: Table, name: str, order: str, place: Location, *, key: str) -> Point:
@@ -189,7 +193,7 @@ def _output(table: Table, name: str, device: str, order: str, outputs: list[Chan
             remedy="write the whole register with a [[device.write]]",
         )  # fmt: skip
         point = Point(name, 0, "uint16", source.offset, 2, order=order)
-    safe = _safe(table, point)
+    safe = _image_value(table, "safe", point)
     outputs.append(Channel(f"{device}.{name}", device, "out", point.offset, point.size, safe=safe or b""))
     several = point.registers > 1 or table.choice("write_with", ("auto", "multiple"), "auto") == "multiple"
     return WriteBlock(
@@ -207,21 +211,22 @@ def _output(table: Table, name: str, device: str, order: str, outputs: list[Chan
     )
 
 
-def _safe(table: Table, point: Point) -> bytes | None:
-    """The safe value in engineering units, as bytes of the image; None holds."""
-    value = table.raw("safe")
+def _image_value(table: Table, key: str, point: Point) -> bytes | None:
+    """A value in engineering units, as bytes of the image; None holds."""
+    value = table.raw(key)
     if value is None or value == "hold":
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or point.kind == "string":
-        table.problem("DV1003", "safe has a wrong value", key="safe", expected='a number or "hold"')
+        table.problem("DV1003", f"{key} has a wrong value", key=key, expected='a number or "hold"')
         return None
-    import numpy as np
-
-    image = np.array([value], point.store).tobytes()
-    encode_point(
-        msgspec.structs.replace(point, offset=0), image
-    )  # must be encodable: fails here, not at a stop
-    return image
+    if point.bit >= 0:
+        return bytes((value != 0,))
+    try:
+        return np.array([value], point.store).tobytes()
+    except OverflowError:
+        expected = f"a value for {8 * point.size} bits"
+        table.problem("DV1003", f"{key} does not fit into its place", key=key, expected=expected)
+        return None
 
 
 def _location(table: Table, key: str, direction: str) -> Location:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from drivers.modbus import pdu
 from drivers.modbus._image import store_bits, store_registers
 from drivers.modbus.config import ReadBlock
@@ -96,23 +98,31 @@ class Reader:
         """The values are no longer known to be true."""
         image = self._poller.image
         image.quality[self._rows] = quality
-        if self.block.on_loss == "zero":
-            self._zero()
+        if self.block.points:
+            self._substitute_points()
+        elif self.block.on_loss != "hold":
+            self._substitute()
         self._lost = True
         image.changed()
 
-    def _zero(self) -> None:
+    def _substitute(self) -> None:
+        """Puts 0 or the substitute in the place of values that are not known."""
         block = self.block
         target = self._poller.image.image
-        if block.points:
-            for point in block.points:
-                if point.bit >= 0:
-                    store_bits(target, point.offset, point.bit, 1, b"")
-                target[point.offset : point.offset + point.size] = 0
-        elif self._bits:
-            store_bits(target, block.offset, block.bit, block.count, b"")
+        if self._bits:
+            store_bits(target, block.offset, block.bit, block.count, block.substitute)
         else:
-            target[block.offset : block.offset + 2 * block.count] = 0
+            data = block.substitute or bytes(2 * block.count)
+            target[block.offset : block.offset + 2 * block.count] = np.frombuffer(data, np.uint8)
+
+    def _substitute_points(self) -> None:
+        target = self._poller.image.image
+        for point in self.block.points:
+            data = point.substitute or (bytes(max(point.size, 1)) if self.block.on_loss == "zero" else b"")
+            if data and point.bit >= 0:
+                store_bits(target, point.offset, point.bit, 1, data)
+            elif data:
+                target[point.offset : point.offset + point.size] = np.frombuffer(data, np.uint8)
 
     def _done(self, job: Job, reply: bytes, failure: Failure | None) -> None:
         poller = self._poller

@@ -71,6 +71,7 @@ class Point(msgspec.Struct, frozen=True):
     low: float | None = None  # clamp
     high: float | None = None
     invalid: tuple[int, ...] = ()  # raw values that mean "no valid measurement"
+    substitute: bytes = b""  # image form; b"" follows the block's on_loss
     register_bit: int = -1  # kind "bit": which bit of the register
     registers: int = 1
 
@@ -84,12 +85,13 @@ class ReadBlock(msgspec.Struct, frozen=True):
     period_ns: int
     phase_ns: int
     priority: int
-    on_loss: str  # "hold", "zero"
+    on_loss: str  # "hold", "zero", "substitute"
     offset: int = 0  # image place of a block without points
     bit: int = -1
     points: tuple[Point, ...] = ()
     first_row: int = 0  # of this block's channels among the device's inputs
     rows: int = 0
+    substitute: bytes = b""  # image form, for a block without points
     trigger: tuple[int, int] = (-1, -1)  # byte and bit in %Q: read at its rising edge instead of periodically
 
 

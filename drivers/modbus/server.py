@@ -22,6 +22,7 @@ import numpy.typing as npt
 from drivers.modbus.mbap import HEADER, HEADER_SIZE, LENGTH_MAX, LENGTH_MIN
 from drivers.modbus.pdu import ExceptionCode
 from drivers.modbus.server_config import ModbusServerSection
+from drivers.modbus.server_gateway import Gateway
 from drivers.modbus.server_map import AddressMap, Refusal
 from drivers.modbus.server_pdu import Identity, Order, Responder, exception
 from drivers.modbus.tcp import tune_socket
@@ -87,6 +88,7 @@ class ModbusServer:
         self._roles: dict[str, str] = {}  # by client, from its certificate
         self._server: asyncio.Server | None = None
         self._serial: object | None = None
+        self._gateway = Gateway(section.gateways)
         self._tidying: asyncio.Task[None] | None = None
         self._port = section.port
 
@@ -95,6 +97,7 @@ class ModbusServer:
     async def start(self) -> None:
         """Raises TickworkError DV4001 when it cannot listen."""
         await self.rebind()
+        self._gateway.start()
         loop = asyncio.get_running_loop()
         host, port = self.section.host, self.section.port
         if host:
@@ -136,6 +139,7 @@ class ModbusServer:
             connection.close()
         if self._serial is not None:
             await self._serial.stop()  # type: ignore[attr-defined]  # a SerialServer, imported late
+        await self._gateway.stop()
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -201,6 +205,15 @@ class ModbusServer:
             return self.responder.read_after(order, self.block())
         except Refusal as refusal:
             return exception(function, refusal.code)
+
+    def stands_behind(self, unit: int) -> bool:
+        """The unit is a device behind the node."""
+        return unit in self._gateway
+
+    async def forward(self, unit: int, pdu: bytes) -> bytes:
+        """The reply of a device behind the node."""
+        self.requests += 1
+        return await self._gateway.forward(unit, pdu)
 
     def _allows(self, client: str, table: str, address: int, count: int) -> bool:
         """Every address lies in a rule that holds for the client."""
@@ -348,6 +361,9 @@ class _Connection(asyncio.Protocol):
     def _answer(self, transaction: int, unit: int, pdu: bytes) -> bytes:
         """The reply, or b"" while a write is under way."""
         server = self._server
+        if server.stands_behind(unit):
+            self._later(transaction, unit, lambda: server.forward(unit, pdu))
+            return b""
         if self._units and unit not in self._units:
             return exception(pdu[0], ExceptionCode.GATEWAY_TARGET_FAILED)
         if self._limited and not self._take_token():
@@ -355,11 +371,16 @@ class _Connection(asyncio.Protocol):
         answer = server.answer(pdu, self.peer)
         if isinstance(answer, bytes):
             return answer
-        self._writing = asyncio.get_running_loop().create_task(self._write(transaction, unit, pdu[0], answer))
+        self._later(transaction, unit, lambda: server.carry_out(pdu[0], answer, self.peer))
         return b""
 
-    async def _write(self, transaction: int, unit: int, function: int, order: Order) -> None:
-        reply = await self._server.carry_out(function, order, self.peer)
+    def _later(self, transaction: int, unit: int, work: Callable[[], Awaitable[bytes]]) -> None:
+        """What takes time: the requests behind it wait, so that replies keep their order."""
+        task = self._reply_after(transaction, unit, work)
+        self._writing = asyncio.get_running_loop().create_task(task)
+
+    async def _reply_after(self, transaction: int, unit: int, work: Callable[[], Awaitable[bytes]]) -> None:
+        reply = await work()
         self._writing = None
         if self._transport is None:
             return

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from drivers._table import Placer, Table, file_path, no_place
+from drivers.modbus._parse import parse_connection
+from drivers.modbus.config import PROTOCOLS, Connection
 from drivers.modbus.pdu import ADDRESSES
 from drivers.modbus.points import ORDERS
 
@@ -41,6 +43,16 @@ class MapEntry(msgspec.Struct, frozen=True):
     order: str
 
 
+class GatewayEntry(msgspec.Struct, frozen=True):
+    """Requests to ``unit`` go on to ``to_unit`` of a device behind the node; writes only if ``writable``."""
+
+    unit: int
+    connection: Connection
+    to_unit: int
+    writable: bool
+    timeout_ms: int
+
+
 class ModbusServerSection(msgspec.Struct, frozen=True):
     """Nothing is writable without a ``WriteRule``.
 
@@ -66,6 +78,7 @@ class ModbusServerSection(msgspec.Struct, frozen=True):
     stop_bits: int = 1
     writes: tuple[WriteRule, ...] = ()
     entries: tuple[MapEntry, ...] = ()
+    gateways: tuple[GatewayEntry, ...] = ()
 
 
 def parse_server(table: Mapping[str, object], place: Placer = no_place) -> ModbusServerSection:
@@ -91,6 +104,7 @@ def parse_server(table: Mapping[str, object], place: Placer = no_place) -> Modbu
         stop_bits=reader.integer("stop_bits", 1, low=1, high=2),
         writes=tuple(_rule(item, clients) for item in reader.tables("write")),
         entries=tuple(_entry(item) for item in reader.tables("map")),
+        gateways=tuple(_gateway(item) for item in reader.tables("gateway")),
     )
     reader.finish()
     reader.raise_problems()
@@ -119,6 +133,20 @@ def _entry(table: Table) -> MapEntry:
         address=table.integer("address", low=0, high=ADDRESSES - 1),
         variable=table.text("variable"),
         order=table.choice("order", ORDERS, "ABCD"),
+    )
+    table.finish()
+    return entry
+
+
+def _gateway(table: Table) -> GatewayEntry:
+    protocol = table.choice("protocol", PROTOCOLS)
+    unit = table.integer("unit", low=1, high=247)
+    entry = GatewayEntry(
+        unit=unit,
+        connection=parse_connection(table, protocol),
+        to_unit=table.integer("to_unit", unit, low=1, high=255),
+        writable=table.flag("writable", False),
+        timeout_ms=table.integer("timeout_ms", 1000, low=1, high=60_000),
     )
     table.finish()
     return entry

@@ -215,3 +215,31 @@ async def test_statistics_when_blocks_differ_then_each_has_its_own(world: Any, s
         assert bad["replies"] == 0
         assert bad["exceptions"]["2"] >= 2
         assert bad["quality"] == BAD_DEVICE_FAILURE
+
+
+async def test_inputs_when_the_device_is_gone_then_substitutes_where_given(
+    world: Any, server: TcpDevice
+) -> None:
+    blocks = [
+        world.read(count=2, on_loss="substitute", substitute=[7, 8]),
+        world.read(function="coils", count=3, to="%IX4.1", on_loss="substitute", substitute=1),
+    ]
+    points = [
+        {"name": "a", "function": "holding-registers", "address": 2, "type": "uint16", "scale": 0.1, "to": "%ID2",
+         "substitute": -2.5},
+        {"name": "b", "function": "holding-registers", "address": 3, "type": "bit", "bit": 0, "to": "%IX12.3",
+         "substitute": 0},
+        {"name": "c", "function": "holding-registers", "address": 3, "to": "%IW7"},
+    ]  # fmt: skip
+    async with world.polling(world.table(server.port, read=blocks, point=points)) as (poller, image):
+        await world.until(lambda: set(image.quality) == {GOOD}, "all good")
+        assert image.words(2) == [1, 2]
+        assert image.image[12] == 0b1000
+        await server.stop()
+        await world.until(lambda: is_bad(int(image.quality.min())), "all bad")
+        assert image.words(2) == [7, 8]
+        assert image.image[4] == 0b1110
+        assert float(image.image[8:12].view("<f4")[0]) == -2.5
+        assert image.image[12] == 0
+        assert image.words(8)[7] == 65535  # held
+        assert poller.state == "offline"

@@ -178,6 +178,8 @@ def test_points_when_scan_groups_differ_then_their_requests_do() -> None:
         ({"order": "AB"}, "DV1003"),
         ({"scan": "slow"}, "DV1003"),
         ({"safe": 3}, "DV1001"),
+        ({"substitute": "x"}, "DV1003"),
+        ({"substitute": 70000}, "DV1003"),
     ],
 )
 def test_point_when_a_key_is_wrong_then_its_code(changes: dict[str, Any], code: str) -> None:

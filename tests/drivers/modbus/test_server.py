@@ -17,8 +17,12 @@ from hypothesis import strategies as st
 from drivers.modbus.pdu import Function
 from drivers.modbus.server import ModbusServer
 from drivers.modbus.server_config import parse_server
+from drivers.modbus.server_gateway import judged
 from drivers.modbus.server_map import AddressMap
 from drivers.modbus.server_pdu import Identity, Order, Responder
+from drivers.sim.device_server import TcpDevice
+from drivers.sim.faults import TCP
+from drivers.sim.registers import RegisterDevice
 from scan.abi import ABI_VERSION, Application, IecType, Region, Symbol
 from scan.problem import TickworkError
 from scan.values import encode_value
@@ -391,6 +395,40 @@ def client_tls(folder: pathlib.Path, name: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(folder / "authority.pem"))
     context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
     return context
+
+
+async def test_gateway_when_a_unit_is_behind_the_node_then_its_answers_come_through(node: Node) -> None:
+    behind = RegisterDevice(size=8)
+    behind.holding[1] = 0x1234
+    device = TcpDevice({40: behind})
+    port = await device.start()
+    way = {"protocol": "modbus-tcp", "host": "127.0.0.1", "port": port, "timeout_ms": 100}
+    units = [{"unit": 5, "to_unit": 40, "writable": True, **way}, {"unit": 6, "to_unit": 40, **way},
+             {"unit": 7, **way}, {"unit": 8, **way, "port": 1}]  # fmt: skip
+    async with serving(node, gateway=units) as (_, connect):
+        client = await connect()
+        await asyncio.sleep(0.05)
+        assert await client.ask("03 00 01 00 01", unit=5) == "03 02 12 34"
+        assert await client.ask("06 00 02 00 09", unit=5) == "06 00 02 00 09"
+        assert behind.holding[2] == 9
+        assert await client.ask("06 00 02 00 01", unit=6) == "86 01"
+        assert await client.ask("03 00 09 00 01", unit=5) == "83 02"
+        assert await client.ask("03 00 01 00 00", unit=5) == "83 03"
+        assert await client.ask("10 00 01 00 01 02 00", unit=5) == "90 03"
+        assert await client.ask("03 00 01 00 01", unit=7) == "83 0b"
+        assert await client.ask("03 00 01 00 01", unit=8) == "83 0a"
+        assert await client.ask("41", unit=5) == "c1 01"
+        device.faults.append(TCP["more-registers"])
+        assert await client.ask("03 00 01 00 01", unit=5) == "83 0b"
+        assert await client.ask("03 00 00 00 01", unit=1) == "03 02 00 00"
+    await device.stop()
+
+
+@given(st.binary(min_size=1, max_size=253))
+def test_gateway_when_a_request_is_any_bytes_then_judged_or_refused(pdu: bytes) -> None:
+    with contextlib.suppress(ValueError, struct.error, IndexError):
+        request = judged(pdu)
+        assert request is None or request.pdu == pdu
 
 
 async def test_connection_when_it_only_dribbles_bytes_then_closed_as_idle(

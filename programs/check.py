@@ -104,6 +104,7 @@ def check_units(
     Declarations(context).declare(units)
     _declared_types(context, resolver)
     work = Units(context, resolver, initials)
+    context.instantiate = work.instantiate
     _globals(context, resolver, initials)
     work.headers()
     if not check_inheritance(context, resolver):

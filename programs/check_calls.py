@@ -120,6 +120,11 @@ class BodyCalls(BodyArguments):
 
     def _call_unit(self, callee: CallableMeaning, node: ast.Call) -> Value:
         unit = callee.symbol
+        if unit.generic:
+            instance = self._instance_for(unit, node)
+            if instance is None:
+                return self.poison(node)
+            callee.symbol = unit = instance
         self.prepare_header(unit)
         if unit.external:
             self.error(
@@ -135,6 +140,46 @@ class BodyCalls(BodyArguments):
         if bound.enable is None and bound.eno is None:
             return self._call_now(callee, bound, node)
         return self.enabled(bound, node, lambda: self._call_now(callee, bound, node))
+
+    def _instance_for(self, unit: PouSymbol, node: ast.Call) -> PouSymbol | None:
+        """The instance of a generic function that the arguments ask for."""
+        declared = unit.node
+        assert isinstance(declared, ast.Pou)
+        bound = self.bind_unit(unit, node)
+        found: dict[str, hir.Type] = {}
+        for family in declared.type_parameters:
+            values = [
+                self.settle(self.expression(argument.value))
+                for parameter, argument in bound.arguments.items()
+                if argument.value is not None and self._is_of(parameter, family.name.name)
+            ]
+            kind = self.unify(values, family.family, None, node, unit.name) if values else None
+            if kind is None:
+                if not values:
+                    self._no_type(unit, family, node)
+                return None
+            found[family.name.name.upper()] = kind
+        names = "_".join(types.type_name(kind).split("[")[0] for kind in found.values())
+        # A version for one type may be written out: name__TYPE.
+        written = unit.scope.find_declared(f"{unit.name}__{names}".upper())
+        if isinstance(written, PouSymbol):
+            return written
+        return self.context.instantiate(unit, f"{unit.key}__{names}", found)
+
+    @staticmethod
+    def _is_of(parameter: VariableSymbol, name: str) -> bool:
+        spec = parameter.node.type if parameter.node is not None else None
+        return isinstance(spec, ast.NamedType) and spec.name.upper() == name.upper()
+
+    def _no_type(self, unit: PouSymbol, family: ast.TypeParameter, node: Spanned) -> None:
+        self.error(
+            "ST4003",
+            node,
+            f"nothing tells the type {family.name.name} of {unit.name}",
+            expected=f"an argument of a type of {family.family}",
+            found="none",
+            remedy="give an argument whose type is the parameter",
+        )
 
     def prepare_header(self, unit: PouSymbol) -> None:
         """The types of a unit's parameters and result, which a call needs."""

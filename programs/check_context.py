@@ -8,7 +8,7 @@ symbol that is BUSY has found a circle and reports it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from programs import ast, hir, types
 from programs.blocks import standard_pou
@@ -97,7 +97,7 @@ def fits_open(source: hir.Type, target: hir.OpenArray) -> bool:
     )
 
 
-def _unset(*_arguments: object) -> None:
+def _unset(*_arguments: object) -> Any:
     raise AssertionError("the context is not complete")
 
 
@@ -129,6 +129,7 @@ class Context:
     # Constant evaluation and initial values need the expression checker, which needs this module: set by ``check``.
     integer: Callable[[ast.Expression, Scope], int | None] = _unset
     initial: Callable[[ast.Expression, hir.Type, Scope], hir.Initial | None] = _unset
+    instantiate: Callable[[PouSymbol, str, dict[str, hir.Type]], PouSymbol] = _unset
     constant_initial: Callable[[hir.Variable], hir.Initial | None] = _unset
     bindings: list[tuple[hir.Variable, hir.Place]] = field(
         default_factory=list

@@ -202,12 +202,29 @@ class Declarations:
         symbol = PouSymbol(key, kind, scope, pou, node)
         symbol.abstract, symbol.final, symbol.access = node.abstract, node.final, node.access
         symbol.external = node.external
+        symbol.generic = bool(node.type_parameters)
         home = scope.parent if node.using and scope.parent is not None else scope
         self._add(home, node.name, symbol)
         if key in self.context.pous:
             key = f"{key}@{node.start}"
             symbol.key = pou.key = key
+        if not symbol.generic:
+            self.context.pous[key] = symbol
+        self._contents(symbol, node)
+        return symbol
+
+    def instance(self, generic: PouSymbol, key: str, arguments: dict[str, hir.Type]) -> PouSymbol:
+        """A generic function for these types."""
+        node = generic.node
+        assert isinstance(node, ast.Pou)
+        symbol = PouSymbol(key, generic.kind, generic.scope, self._hir_pou(key, generic.kind, node), node)
+        symbol.type_arguments = arguments
         self.context.pous[key] = symbol
+        self._contents(symbol, node)
+        return symbol
+
+    def _contents(self, symbol: PouSymbol, node: ast.Pou) -> None:
+        scope = symbol.scope
         self._sections(symbol, node.sections, node.source)
         if node.result is not None:
             self._result(symbol, node.name, node.source)
@@ -218,7 +235,6 @@ class Declarations:
         for action in node.actions:
             self._action(action, symbol, node.source)
         self._steps(symbol, node.body, node.source)
-        return symbol
 
     def _steps(self, symbol: PouSymbol, body: ast.Body | None, source: Source) -> None:
         if isinstance(body, ast.SfcBody) and symbol.kind not in ("function", "method"):

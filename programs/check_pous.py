@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from programs import ast, hir, types
 from programs.check_context import Context, Scope
+from programs.check_declarations import Declarations
 from programs.check_initial import Initials
 from programs.check_meanings import PlaceMeaning
 from programs.check_statements import Body
@@ -183,9 +184,23 @@ class Units:
     # -- bodies
 
     def bodies(self) -> None:
-        for symbol in list(self.context.pous.values()):
-            if symbol.node is not None and symbol.node.body is not None:
-                self.body(symbol)
+        done: set[str] = set()
+        while len(done) < len(self.context.pous):  # a call of a generic function adds an instance of it
+            for key, symbol in list(self.context.pous.items()):
+                if key not in done and symbol.node is not None and symbol.node.body is not None:
+                    self.body(symbol)
+                done.add(key)
+
+    def instantiate(self, generic: PouSymbol, key: str, arguments: dict[str, hir.Type]) -> PouSymbol:
+        """The instance of a generic function for some types; its body follows with the others."""
+        known = self.context.pous.get(key)
+        if known is not None:
+            return known
+        symbol = Declarations(self.context).instance(generic, key, arguments)
+        self._header(symbol)
+        for member in list(symbol.members.values()):
+            self.initials.variable(member)
+        return symbol
 
     def body(self, symbol: PouSymbol) -> None:
         """Check the body of a unit and put its tree into place."""

@@ -8,15 +8,12 @@ from programs import ast, hir, types
 from programs.check_expressions import BodyExpressions
 from programs.check_meanings import CallableMeaning, PlaceMeaning
 from programs.check_values import Value
-from programs.diagnostics import Spanned
-from programs.symbols import PouSymbol
 
 
 class Body(BodyExpressions):
     """Layer 10: statements; a whole body."""
 
     loops = 0
-    for_variables: tuple[hir.Variable, ...] = ()
 
     def body(self, statements: Sequence[ast.Statement]) -> list[hir.Statement]:
         """The tree of a statement list."""
@@ -266,13 +263,15 @@ class Body(BodyExpressions):
         self.doubtful(found, node.variable)
         self.mark_written(found.root, node.variable)
         self._check_step(bounds[2], node)
-        outer = self.for_variables
-        if found.root is not None and isinstance(found.place, hir.VariablePlace):
-            self.for_variables = (*outer, found.root)
         body = self._loop_body(node.body)
-        self.for_variables = outer
         self.mark_read(found.root)
-        self.output.append(hir.For(found.place, bounds[0], bounds[1], bounds[2], body, self.line(node)))
+        place: hir.Place = found.place
+        line = self.line(node)
+        if isinstance(place.type, hir.Elementary) and place.type.low is not None:
+            # The first value past the end may be outside of the subrange: another variable counts.
+            place = hir.VariablePlace(self.temporary(kind, node), kind, line)
+            body.insert(0, hir.Assign(found.place, hir.Load(place, kind, line), line))
+        self.output.append(hir.For(place, bounds[0], bounds[1], bounds[2], body, line))
 
     def _for_bound(self, value: Value, kind: hir.Type, node: ast.Expression, name: str) -> hir.Expression:
         """A bound in the variable's type. A step may be negative although the variable is unsigned."""
@@ -359,11 +358,3 @@ class Body(BodyExpressions):
             found="__TRY",
             remedy="test the divisor, the index or the reference first",
         )
-
-    # -- whole bodies
-
-    def owner_symbol(self) -> PouSymbol | None:
-        return self.owner()
-
-    def place_of(self, variable: hir.Variable, node: Spanned) -> hir.VariablePlace:
-        return hir.VariablePlace(variable, variable.type, self.line(node))

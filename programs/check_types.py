@@ -98,8 +98,48 @@ class TypeResolver:
             hint = f"{symbol.owner.key}.{symbol.name}" if symbol.owner else symbol.name
             resolved = self.resolve(node.type, scope, hint)
             variable.type, variable.init = resolved.type, resolved.initial
+            self._open_array(symbol, node)
+            if node.alias is not None:
+                self._alias(symbol, node, scope)
         elif symbol.section == "RESULT" or symbol.owner is not None:
             variable.type, variable.init = self._result(symbol, scope)
+
+    def _alias(self, symbol: VariableSymbol, node: ast.Variable, scope: Scope) -> None:
+        """RuSTy: ``x AT y : INT`` is another name for y."""
+        target = node.alias
+        found = scope.find(target.name.upper()) if isinstance(target, ast.Name) else None
+        if not isinstance(found, VariableSymbol) or found is symbol:
+            self._missing_global(node, [])
+            return
+        kind = self.variable(found)
+        if not types.same_layout(kind, symbol.variable.type):
+            self._other_type(symbol, node, kind, symbol.variable.type)
+        if symbol.owner is not None and symbol.variable in symbol.owner.pou.variables:
+            symbol.owner.pou.variables.remove(symbol.variable)
+        symbol.aliases, symbol.variable, symbol.readonly = found, found.variable, found.readonly
+
+    def _open_array(self, symbol: VariableSymbol, node: ast.Variable) -> None:
+        """ARRAY[*] takes its bounds from the caller (IEC 61131-3:2013, 6.5.3.2)."""
+        kind = symbol.variable.type
+        by_call = symbol.variable.storage in (
+            hir.Storage.PARAMETER,
+            hir.Storage.OUTPUT_PARAMETER,
+            hir.Storage.INOUT_PARAMETER,
+        )
+        if not _has_open_array(kind) or (by_call and isinstance(kind, hir.OpenArray)):
+            return
+        symbol.variable.type = types.UNKNOWN
+        self._no_open_array(node.type or node, kind)
+
+    def _no_open_array(self, where: ast.Node, kind: hir.Type) -> None:
+        self.context.error(
+            "ST3025",
+            where,
+            "ARRAY[*] is not possible here",
+            expected="a parameter of a function or method, or a VAR_IN_OUT",
+            found=types.type_name(kind),
+            remedy="write the bounds of the array",
+        )
 
     def _result(self, symbol: VariableSymbol, scope: Scope) -> tuple[hir.Type, hir.Initial | None]:
         """Type of a function's result, or of a property's value."""
@@ -113,6 +153,9 @@ class TypeResolver:
         if spec is None:
             return types.UNKNOWN, None
         resolved = self.resolve(spec, scope, f"{symbol.name}.result")
+        if _has_open_array(resolved.type):
+            self._no_open_array(spec, resolved.type)
+            return types.UNKNOWN, None
         return resolved.type, resolved.initial
 
     def property(self, symbol: PropertySymbol) -> hir.Type:
@@ -138,14 +181,19 @@ class TypeResolver:
         symbol.readonly = found.readonly or symbol.readonly
         same = types.same_layout(declared, kind) or types.stripped(declared) == types.stripped(kind)
         if not same:
-            self.context.error(
-                "ST3018",
-                node,
-                f"{symbol.name} is declared with another type than the global variable",
-                expected=types.type_name(kind),
-                found=types.type_name(declared),
-                remedy="give VAR_EXTERNAL the type of the VAR_GLOBAL",
-            )
+            self._other_type(symbol, node, kind, declared)
+
+    def _other_type(
+        self, symbol: VariableSymbol, node: ast.Variable, kind: hir.Type, declared: hir.Type
+    ) -> None:
+        self.context.error(
+            "ST3018",
+            node,
+            f"{symbol.name} is declared with another type than the variable that it stands for",
+            expected=types.type_name(kind),
+            found=types.type_name(declared),
+            remedy="give it the type of that variable",
+        )
 
     def _missing_global(self, node: ast.Variable, known: list[str]) -> None:
         from programs.diagnostics import closest
@@ -348,6 +396,9 @@ class TypeResolver:
                 continue
             seen[name.upper()] = None
             resolved = self.resolve(node.type, scope, f"{hint}.{name}") if node.type is not None else _NOTHING
+            if _has_open_array(resolved.type):
+                self._no_open_array(node.type or node, resolved.type)
+                resolved = _NOTHING
             initial = resolved.initial
             if node.initial is not None:
                 given = self.context.initial(node.initial, resolved.type, scope)
@@ -440,6 +491,17 @@ class TypeResolver:
             elif earlier.type != kind:
                 earlier.ambiguous = True
         self.context.nodes.append(spec)
+
+
+def _has_open_array(kind: hir.Type) -> bool:
+    match kind:
+        case hir.OpenArray():
+            return True
+        case hir.Array():
+            return _has_open_array(kind.element)
+        case hir.Ref():
+            return isinstance(kind.target, hir.OpenArray)
+    return False
 
 
 def range_text(kind: IecType) -> str:

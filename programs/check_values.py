@@ -6,12 +6,14 @@ places, operators, standard functions, calls, expressions, statements.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from programs import ast, constants, hir, types
 from programs.check_context import Context, Scope
 from programs.check_types import TypeResolver, range_text
 from programs.diagnostics import Spanned
+from programs.source import Source
 from programs.symbols import PouSymbol
 from scan.abi import IecType
 
@@ -54,12 +56,17 @@ class BodyValues:
         self.scope = scope
         self.pou: PouSymbol | None = scope.pou
         self.output: list[hir.Statement] = []  # where statements go that an expression needs before it
+        self._source: Source | None = None  # where the last node was
         self.constant_only = False  # in a declaration: no calls, no temporaries
 
     # -- small things
 
     def line(self, node: Spanned) -> int:
-        return self.context.line(node)
+        """1-based line of a node; nearly all are in the source of the unit."""
+        start = node.start
+        if self._source is None or not 0 <= start - self._source.base <= len(self._source.text):
+            self._source = self.context.diagnostics.source(start)
+        return self._source.line(start)
 
     def poison(self, node: Spanned) -> Value:
         """The value of something that an error was reported for."""
@@ -106,8 +113,9 @@ class BodyValues:
         """Whether a literal can take this type without a loss."""
         assert isinstance(value.expr, hir.Constant)
         number = value.expr.value
+        assert not isinstance(number, str)
         if types.is_real(target):
-            return True
+            return math.isinf(number) or not math.isinf(constants.as_real(target, number))
         if value.type == types.REAL_LITERAL or not isinstance(number, int):
             return False
         if types.is_integer(target) or types.is_bits(target) or types.is_bool(target):
@@ -201,9 +209,23 @@ class BodyValues:
         if value.type == types.INT_LITERAL and whole:
             assert isinstance(target, hir.Elementary)
             self._out_of_range(int(constant.value), target, node)
+        elif types.is_real(target):
+            self._too_large(constant.value, target, node)
         else:
             self._mismatch(self.settle(value).type, target, node, what)
         return constant
+
+    def _too_large(self, number: int | float | str, target: hir.Type, node: Spanned) -> None:
+        self.error(
+            "ST3007",
+            node,
+            f"{number} does not fit {types.type_name(target)}",
+            expected="about 3.4E38 at most"
+            if types.is_kind(target, IecType.REAL)
+            else "about 1.8E308 at most",
+            found=str(number),
+            remedy="use a smaller value, or LREAL",
+        )
 
     def _out_of_range(self, number: int, target: hir.Elementary, node: Spanned) -> None:
         limits = f"{target.low} to {target.high}" if target.low is not None else range_text(target.type)

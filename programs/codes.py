@@ -70,6 +70,7 @@ TYPES: dict[str, str] = {
     "ST3021": "No such part",
     "ST3022": "String length not possible",
     "ST3024": "Section not allowed here",
+    "ST3025": "ARRAY[*] not possible here",
 }
 
 # Meaning, warnings (declared by the checker).

@@ -283,6 +283,8 @@ _FUNCTIONS: dict[str, Callable[[list[Number]], Number]] = {
 
 def _intrinsic(expression: hir.Intrinsic, depth: int) -> hir.Constant | None:
     function = _FUNCTIONS.get(expression.name)
+    if expression.name in _TEXT_FUNCTIONS:
+        return _text(expression, depth)
     if function is None:
         return _shift(expression, depth)
     values: list[Number] = []
@@ -295,6 +297,39 @@ def _intrinsic(expression: hir.Intrinsic, depth: int) -> hir.Constant | None:
         return hir.Constant(expression.type, normal(expression.type, function(values)), expression.line)
     except (ValueError, OverflowError):
         return None
+
+
+def _insert(text: str, other: str, at: int) -> str:
+    at = min(max(at, 0), len(text))
+    return text[:at] + other + text[at:]
+
+
+def _delete(text: str, count: int, at: int) -> str:
+    first = max(at - 1, 0)
+    return text[:first] + text[first + max(count, 0) :]
+
+
+# Table 31; positions count from 1, and what lies outside is clamped.
+_TEXT_FUNCTIONS: dict[str, Callable[..., str | int]] = {
+    "LEN": len,
+    "CONCAT": lambda *texts: "".join(texts),
+    "LEFT": lambda text, count: text[: max(count, 0)],
+    "RIGHT": lambda text, count: text[max(len(text) - max(count, 0), 0) :],
+    "MID": lambda text, count, at: text[max(at - 1, 0) : max(at - 1, 0) + max(count, 0)],
+    "INSERT": _insert,
+    "DELETE": _delete,
+    "REPLACE": lambda text, other, count, at: _insert(_delete(text, count, at), other, at - 1),
+    "FIND": lambda text, other: text.find(other) + 1,
+}
+
+
+def _text(expression: hir.Intrinsic, depth: int) -> hir.Constant | None:
+    folded = [fold(argument, depth + 1) for argument in expression.arguments]
+    values = [constant.value for constant in folded if constant is not None]
+    if len(values) != len(folded):
+        return None
+    value = _TEXT_FUNCTIONS[expression.name](*values)
+    return hir.Constant(expression.type, normal(expression.type, value), expression.line)
 
 
 def _shift(expression: hir.Intrinsic, depth: int) -> hir.Constant | None:

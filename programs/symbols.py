@@ -93,6 +93,7 @@ class PouSymbol:
     base_state: State = State.NEW
     type_arguments: dict[str, hir.Type] = field(default_factory=dict)
     external: bool = False
+    generic: bool = False  # has type parameters: only its instances are translated
 
     @property
     def name(self) -> str:

@@ -1,8 +1,9 @@
 """Sources to tree: ``./dev bench front_end``.
 
 Reads every .st, .EXP and .iec file of the folder in ``TICKWORK_BENCH_SOURCES`` (a library such as OSCAT Basic; without
-it, the project's examples repeated to 30,000 lines) in the dialect that their forms need. The reference, in the same rounds, is Python's own
-``tokenize`` in splitting the same number of characters of Python source into tokens, without making a tree.
+it, the project's examples repeated to 30,000 lines) in the dialect that their forms need. The reference, in the same
+rounds, is Python's own ``tokenize`` in splitting the same number of characters of Python source into tokens, without
+making a tree.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -60,8 +61,8 @@ class Table:
 
     def number(self, key: str, default: float) -> float:
         value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-            return self._wrong(key, "a number", default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return self._wrong(key, "a finite number", default)
         return float(value)
 
     def text(self, key: str, default: str | None = None) -> str:

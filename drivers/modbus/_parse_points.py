@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -164,11 +165,15 @@ def _pair(table: Table, key: str) -> tuple[float | None, float | None]:
     value = table.raw(key)
     if value is None:
         return None, None
-    numbers = [float(v) for v in value if isinstance(v, int | float)] if isinstance(value, list) else []
+    numbers = [float(v) for v in value if _is_number(v)] if isinstance(value, list) else []
     if len(numbers) != 2 or numbers[0] > numbers[1]:
         table.problem("DV1003", f"{key} has a wrong value", key=key, expected="[lowest, highest]")
         return None, None
     return numbers[0], numbers[1]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _invalid(table: Table) -> tuple[int, ...]:
@@ -216,7 +221,7 @@ def _image_value(table: Table, key: str, point: Point) -> bytes | None:
     value = table.raw(key)
     if value is None or value == "hold":
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or point.kind == "string":
+    if not isinstance(value, int | float) or not _is_number(value) or point.kind == "string":
         table.problem("DV1003", f"{key} has a wrong value", key=key, expected='a number or "hold"')
         return None
     if point.bit >= 0:

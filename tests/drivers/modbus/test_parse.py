@@ -1,9 +1,14 @@
+import contextlib
+import copy
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from drivers.modbus import parse_device
 from drivers.modbus.pdu import Function
+from drivers.modbus.server_config import parse_server
 from drivers.protocols import parse_device as parse_any
 from scan.problem import Place, TickworkError
 
@@ -93,3 +98,113 @@ def test_any_device_when_the_protocol_is_unknown_then_the_known_ones_are_named()
     with pytest.raises(TickworkError, match="modbus-tcp") as caught:
         parse_any({"name": "x", "protocol": "profibus"})
     assert caught.value.code == "DV1006"
+
+
+WORDS = [
+    "modbus-tcp", "modbus-rtu", "input-registers", "coils", "%IW0", "%IX0.0", "%QW1", "%QX0.7", "%ID1", "%IL0", "%QD2",
+    "float32", "int16", "bcd32", "string", "bit", "DCBA", "REAL", "INT", "hold", "zero", "substitute", "xy-md02", "",
+]  # fmt: skip
+VALUES = st.one_of(
+    st.sampled_from(WORDS),
+    st.integers(-5, 70000),
+    st.floats(),
+    st.booleans(),
+    st.text(max_size=5),
+    st.lists(
+        st.one_of(st.integers(-2, 70000), st.text(max_size=3), st.dictionaries(st.text(), st.none())),
+        max_size=3,
+    ),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+DEVICE: dict[str, Any] = {
+    **PLANT,
+    "template": "xy-md02",
+    "scan": [{"name": "slow", "period_ms": 1000, "gap_max": 3}],
+    "point": [
+        {
+            "name": "temperature",
+            "to": "%ID20",
+            "scan": "slow",
+            "substitute": 1.5,
+            "clamp": [0, 9],
+            "invalid": 3,
+        },
+        {
+            "name": "text",
+            "function": "holding-registers",
+            "address": 1,
+            "type": "string",
+            "registers": 2,
+            "to": "%IB90",
+        },
+        {
+            "name": "flag",
+            "function": "holding-registers",
+            "address": 7,
+            "type": "bit",
+            "bit": 3,
+            "to": "%IX99.1",
+        },
+        {
+            "name": "sp",
+            "address": 20,
+            "type": "int16",
+            "scale": 0.1,
+            "as": "REAL",
+            "from": "%QD9",
+            "safe": 1.5,
+        },
+    ],
+}
+SERVER: dict[str, Any] = {
+    "host": "", "port": 5, "units": [1], "clients": ["10.0.0.0/8"], "tls_ca": "/a", "tls_certificate": "/b",
+    "tls_key": "/c", "write": [{"table": "coils", "first": 1, "last": 2, "clients": ["::1"], "roles": ["a"]}],
+    "map": [{"table": "coils", "address": 1, "variable": "M.x"}],
+    "gateway": [{"unit": 3, "protocol": "modbus-tcp", "host": "h", "to_unit": 4, "writable": True}],
+}  # fmt: skip
+
+
+def keys_of(table: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a table that may be changed."""
+    if isinstance(table, dict):
+        return [
+            found for key, value in table.items() for found in [(*path, key), *keys_of(value, (*path, key))]
+        ]
+    if isinstance(table, list):
+        return [
+            found for at, value in enumerate(table) for found in [(*path, at), *keys_of(value, (*path, at))]
+        ]
+    return []
+
+
+def changed(table: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy with ``value`` at ``path``."""
+    found = copy.deepcopy(table)
+    inner = found
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return found
+
+
+def test_tables_of_the_next_tests_when_unchanged_then_valid() -> None:
+    assert parse_device(DEVICE).reads
+    assert parse_server(SERVER).gateways
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(keys_of(DEVICE)), VALUES)
+def test_device_when_any_key_holds_anything_then_a_device_or_problems(
+    path: tuple[Any, ...], value: Any
+) -> None:
+    with contextlib.suppress(TickworkError):
+        parse_device(changed(DEVICE, path, value))
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(keys_of(SERVER)), VALUES)
+def test_server_when_any_key_holds_anything_then_a_section_or_problems(
+    path: tuple[Any, ...], value: Any
+) -> None:
+    with contextlib.suppress(TickworkError):
+        parse_server(changed(SERVER, path, value))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from programs import ast, constants, hir, types
 from programs.check_context import Context, Scope
-from programs.check_types import TypeResolver, range_text
+from programs.check_enums import range_text
+from programs.check_types import TypeResolver
 from programs.diagnostics import Spanned
 from programs.source import Source
 from programs.symbols import PouSymbol

@@ -103,6 +103,10 @@ class Diagnostics:
         """1-based line of a position in its file."""
         return self._source(position).line(position)
 
+    def source(self, position: int) -> Source:
+        """The source that a position lies in."""
+        return self._source(position)
+
     def problems(self) -> list[Problem]:
         """All kept problems by place."""
         return [problem for _, problem in sorted(self._problems, key=lambda pair: pair[0])]

@@ -53,7 +53,8 @@ class Layout:
     blocks: list[tuple[int, int]] = field(default_factory=list)  # the word that opens it, the END word
     line_ends: set[int] = field(default_factory=set)  # behind these a line ends
     tight_colons: set[int] = field(default_factory=set)  # of labels: no space before
-    branches: list[tuple[int, int, int]] = field(default_factory=list)  # CASE: first token, colon, behind the last
+    # Of CASE: first token, colon, behind the last token.
+    branches: list[tuple[int, int, int]] = field(default_factory=list)
     instruction_lists: list[tuple[int, int]] = field(default_factory=list)  # first token, behind the last
 
 

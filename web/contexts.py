@@ -260,6 +260,7 @@ class TagRow:
     owner: str
     href: str
     trend: str
+    watch: str
     value: Cell
     reason: str
     unit: str

@@ -15,6 +15,7 @@ from supervisor.pages.session_pages import SessionPages
 from supervisor.pages.source_pages import SourceModel, SourcePages
 from supervisor.pages.static_files import HashedFiles
 from supervisor.pages.trend_pages import TrendPages
+from supervisor.pages.watch_pages import WatchPages
 from supervisor.services import Services
 
 # Everything comes from this address and nothing is inline, so a text that slipped through could still not run.
@@ -41,6 +42,7 @@ def routes(services: Services) -> list[BaseRoute]:
         *PlantPages(services, model).routes(),
         *SourcePages(services, sources).routes(),
         *TrendPages(services).routes(),
+        *WatchPages(services).routes(),
         *ProgramPages(services).routes(),
         *DeploymentPages(services, work).routes(),
         *AdminPages(services).routes(),

@@ -16,7 +16,7 @@ from supervisor.pages.deployment_pages import DeploymentModel
 from supervisor.pages.live import Part, Streams, View
 from supervisor.pages.plant_pages import EVENTS_PER_PAGE, PlantModel, tag_query
 from supervisor.pages.source_pages import SourceModel, first_file
-from supervisor.pages.trend_pages import asked
+from supervisor.pages.watch_pages import keys_of
 from supervisor.problems import not_found
 from supervisor.services import Services, StreamEnded
 
@@ -41,7 +41,8 @@ class LivePages:
             "tag": self._tag,
             "forces": self._forces,
             "events": self._events,
-            "trend": self._trend,
+            "trend": self._chosen,
+            "watch": self._chosen,
             "deployment": self._deployment,
             "deployments": self._deployments,
             "program": self._program,
@@ -139,16 +140,19 @@ class LivePages:
 
         return View(make, {}, lambda update: bool(update.events or update.runtimes))
 
-    async def _trend(self, request: Request) -> View:
+    async def _chosen(self, request: Request) -> View:
+        """Tags of several runtimes that the address names: trends and watch tables."""
         actor: Actor = request.state.actor
+        section = request.query_params.get("view", "")
         known = {runtime.node_id for runtime in await self._services.fleet.runtimes(actor)}
         tags: dict[str, tuple[str, ...]] = {}
-        for key in asked(request.query_params, 0).keys:
-            if key.node_id in known:
-                tags[key.node_id] = (*tags.get(key.node_id, ()), key.path)
+        for key in keys_of(request.query_params.getlist("tag")):
+            node_id, _, path = key.partition(":")
+            if node_id in known:
+                tags[node_id] = (*tags.get(node_id, ()), path)
 
         async def make(whole: bool) -> tuple[Part, ...]:
-            return (await self._tree(actor, "", "trend", ""),)
+            return (await self._tree(actor, "", section, ""),)
 
         return View(make, tags, lambda update: bool(update.runtimes), by_node=True)
 

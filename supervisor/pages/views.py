@@ -231,6 +231,7 @@ def tag_row(value: TagValue) -> c.TagRow:
         owner=owner,
         href=query(runtime_href(value.node_id, "tag"), path=value.path),
         trend=query("/trend", tag=f"{value.node_id}:{value.path}"),
+        watch=query("/watch", tag=f"{value.node_id}:{value.path}"),
         value=tag_cell(value),
         reason=tag_reason(value),
         unit=value.unit,

@@ -66,7 +66,10 @@ class Said:
         page.on("pageerror", lambda error: self.lines.append(str(error)))
 
     def _console(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
+        refused = (
+            "status of 422" in text
+        )  # the browser's own note that a form came back with what is wrong in it
+        if kind in ("error", "warning") and not refused:
             self.lines.append(text)
 
 

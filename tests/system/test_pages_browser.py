@@ -34,6 +34,8 @@ PAGES = {
     "tag-hostile": f"/runtimes/n1/tag?path={quote(HOSTILE)}",
     "trend": "/trend?tag=n1:Control.Level1&tag=n1:Control.Level2&tag=n1:PumpRun",
     "trend-empty": "/trend",
+    "watch": "/watch?tag=n1:Control.Level1&tag=n1:Control.Level1Low&tag=n1:Control.Auto&tag=n2:Level1Raw&tag=n3:PumpRun",
+    "watch-empty": "/watch",
     "programs": "/programs",
     "editor": "/programs/1",
     "versions": "/programs/1/versions",
@@ -306,6 +308,22 @@ def test_write_when_made_in_the_drawer_then_it_is_asked_sent_and_read_back(
     expect(drawer).to_contain_text("in effect")
     expect(drawer).to_contain_text("Read back")
     shoot(page, "write-done", "desktop", "light")
+
+
+def test_watch_when_values_are_prepared_then_they_are_written_together(
+    page: Page, server: PageServer
+) -> None:
+    page.goto(f"{server.url}/watch?tag=n1:Control.Level1Low&tag=n1:Control.Level1High")
+    live(page)
+    page.fill("#prepared-0", "38")
+    page.fill("#prepared-1", "72")
+    page.click("text=Check prepared values…")
+    expect(page.locator("main")).to_contain_text("Write 2 values?")
+    shoot(page, "watch-confirm", "desktop", "light")
+    page.click("text=Write them")
+    expect(page.locator("main")).to_contain_text("in effect")
+    page.click("text=Back to the list")
+    expect(page.locator('[data-live-key="n1:Control.Level1High"]')).to_have_text("72.0")
 
 
 def test_force_when_set_then_the_page_carries_a_banner_until_it_is_released(

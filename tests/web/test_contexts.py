@@ -21,7 +21,7 @@ from web import rendering
 
 CLASSES = [
     value
-    for module in (web.contexts, web.contexts_work)
+    for module in (web.contexts, web.contexts_work, web.contexts_watch)
     for value in vars(module).values()
     if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
 ]
@@ -124,6 +124,9 @@ PAGES = (
     "/deployments",
     "/deployments/1",
     "/deployments/2",
+    "/watch",
+    "/watch?tag=n1:Control.Level1Low&tag=n1:Control.Auto&tag=n3:PumpRun&tag=n9:Gone&tag=n1:Gone",
+    f"/watch?find={HOSTILE[:4]}",
     "/audit",
     "/users",
     "/enrolment",
@@ -161,6 +164,9 @@ async def walk(browser: Browser) -> dict[str, str]:
         ("/runtimes/n1/commands", {"kind": "write", "path": "Control.Level1Low", "value": "99"}),
         ("/programs/1/files", {"path": "main.st", "text": "PROGRAM Control\nLevl1\nEND_PROGRAM"}),
         ("/programs/1/publish", {"message": HOSTILE}),
+        ("/watch/prepare", {"tag": "n1:Control.Level1Low", "value": "abc"}),
+        ("/watch/prepare", {"tag": f"n1:{HOSTILE}", "value": HOSTILE}),
+        ("/watch/apply", {"tag": "n1:Control.Level1Low", "value": "40", "expected": "40"}),
         ("/programs/upload", {"name": ""}),
         ("/deployments", {"target": "n1", "project": "1", "version": "2", "reason": "yes"}),
         ("/deployments", {"target": "n2", "project": "1", "version": "2", "reason": "no"}),

@@ -126,6 +126,54 @@ async def test_write_when_the_value_can_not_be_meant_then_nothing_is_sent(
     assert browser.plant.commands == []
 
 
+async def test_watch_when_values_of_two_runtimes_are_prepared_then_each_gets_one_command() -> None:
+    browser = await logged_in("otto")
+    form = {
+        "tag": ["n1:Control.Level1Low", "n1:Control.Level1High", "n2:Control.Level1Low"],
+        "value": ["38", "72,5", "39"],
+    }
+    asked = await browser.http.post("/watch/prepare", data={**form, "csrf": browser.csrf})
+    assert "Write 3 values?" in asked.text
+    assert browser.plant.commands == []
+    done = {
+        **form,
+        "value": ["38", "72.5", "39"],
+        "expected": ["40", "70", "40"],
+        "key": "k",
+        "csrf": browser.csrf,
+    }
+    await browser.http.post("/watch/apply", data=done)
+    assert [(row.node_id, row.values) for row in browser.plant.commands] == [
+        ("n1", {"Control.Level1Low": "38", "Control.Level1High": "72.5"}),
+        ("n2", {"Control.Level1Low": "39"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "told"),
+    [
+        ("n1:Control.Level1Low", "200", "0 to 100"),
+        ("n1:Control.Level1", "50", "can not be written"),
+        ("n3:Control.Level1Low", "50", "can not be written"),
+        ("n1:Gone", "1", "can not be written"),
+    ],
+)
+async def test_watch_when_one_value_can_not_be_meant_then_all_wait(tag: str, value: str, told: str) -> None:
+    browser = await logged_in("otto")
+    form = {"tag": ["n1:Control.Level1High", tag], "value": ["71", value], "csrf": browser.csrf}
+    response = await browser.http.post("/watch/prepare", data=form)
+    assert response.status_code == 422
+    assert told in response.text or "read only" in response.text
+    assert browser.plant.commands == []
+
+
+async def test_watch_when_the_list_of_values_does_not_fit_then_nothing_is_written() -> None:
+    browser = await logged_in("otto")
+    form = {"tag": ["n1:Control.Level1Low"], "value": ["1", "2"], "expected": [""], "csrf": browser.csrf}
+    assert (await browser.http.post("/watch/apply", data=form)).status_code == 400
+    assert browser.plant.commands == []
+
+
 async def test_tag_when_there_is_none_of_that_name_then_404_and_json_for_programs() -> None:
     browser = await logged_in()
     assert (await browser.get("/runtimes/n1/tag?path=Nothing")).status_code == 404

@@ -227,8 +227,9 @@ def _image_value(table: Table, key: str, point: Point) -> bytes | None:
     if point.bit >= 0:
         return bytes((value != 0,))
     try:
-        return np.array([value], point.store).tobytes()
-    except OverflowError:
+        with np.errstate(over="raise"):
+            return np.array([value], point.store).tobytes()
+    except (OverflowError, FloatingPointError):
         expected = f"a value for {8 * point.size} bits"
         table.problem("DV1003", f"{key} does not fit into its place", key=key, expected=expected)
         return None

@@ -116,7 +116,8 @@ def _encode_number(point: Point, value: npt.NDArray[np.generic], dtype: str) -> 
         return value.tobytes()
     number = (float(value[0]) - point.shift) / point.scale
     if dtype.startswith("<f"):
-        return np.array([number], dtype).tobytes()
+        low, high = _limits(np.dtype(dtype))
+        return np.clip(np.array([number]), low, high).astype(dtype).tobytes()
     if number != number:
         number = 0.0
     if point.kind.startswith("bcd"):

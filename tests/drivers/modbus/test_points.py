@@ -115,6 +115,12 @@ def test_output_when_the_value_is_anything_then_it_saturates(value: float) -> No
     assert int.from_bytes(wire, "big", signed=True) == expected
 
 
+def test_output_when_it_is_too_large_for_a_real_then_the_largest() -> None:
+    point = Point("x", 0, "float32", 0, 8, order="ABCD", registers=2, store="<f8")
+    largest = struct.unpack(">f", encode_point(point, struct.pack("<d", 1e300)))[0]
+    assert largest == pytest.approx(3.4028235e38)
+
+
 def test_bits_when_in_registers_or_coils_then_only_their_own_bit_changes() -> None:
     in_register = Point("x", 0, "bit", 3, 0, bit=2, register_bit=9)
     assert decode(in_register, b"\x02\x00")[0] == b"\x04"

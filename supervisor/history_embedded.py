@@ -112,7 +112,7 @@ class EmbeddedHistory:
         with self._snapshot(series) as (reader, tail):
             sql = f"SELECT id, {_SUMMARY} FROM chunk WHERE series=? AND t1>=? AND t0<=? ORDER BY id"  # noqa: S608
             rows = _rows(reader, sql, (series, from_ns, to_ns))
-            inside = _inside_one_bucket(rows, edges) if len(rows) > count // 4 else [False] * len(rows)
+            inside = _summarised(rows, edges, tail) if len(rows) > count // 4 else [False] * len(rows)
             whole = [row[1:] for row, within in zip(rows, inside, strict=True) if within]
             cut = [row[0] for row, within in zip(rows, inside, strict=True) if not within]
             blobs = [_rows(reader, "SELECT data FROM chunk WHERE id=?", (number,))[0][0] for number in cut]
@@ -228,10 +228,22 @@ def _rows(reader: apsw.Connection, sql: str, values: tuple[object, ...]) -> list
     return reader.execute(sql, values).fetchall()
 
 
-def _inside_one_bucket(rows: list[tuple[Any, ...]], edges: npt.NDArray[np.int64]) -> list[bool]:
+def _summarised(rows: list[tuple[Any, ...]], edges: npt.NDArray[np.int64], tail: Columns) -> list[bool]:
+    """Which chunks (id, t0, t1, …) their summary stands for: those inside one bucket that nothing else overlaps.
+
+    Where chunks overlap (back-fill, corrections) a later sample may replace one that the summary still has.
+    """
     ends = np.array([row[1:3] for row in rows], np.int64)
     bucket = np.searchsorted(edges, ends, "right")
     inside = (bucket[:, 0] == bucket[:, 1]) & (bucket[:, 0] > 0) & (bucket[:, 1] < len(edges))
+    order = np.argsort(ends[:, 0], kind="stable")
+    starts, stops = ends[order, 0], ends[order, 1]
+    alone = np.ones(len(rows), bool)
+    alone[1:] &= starts[1:] > np.maximum.accumulate(stops)[:-1]
+    alone[:-1] &= stops[:-1] < starts[1:]
+    if len(tail):
+        alone &= (stops < tail.times.min()) | (starts > tail.times.max())
+    inside[order] &= alone
     return inside.tolist()
 
 

@@ -116,5 +116,5 @@ def _small_rows(tails: Tails, series_max: int) -> None:
     tails.threshold[:] = np.minimum(tails.threshold, 50)
 
 
-StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 TestStore = StoreMachine.TestCase

@@ -16,13 +16,15 @@ import msgspec
 
 from programs import hir
 from programs.artifact import PLANT, Artifact, open_artifact, pack
+from programs.blocks_compile import versions
 from programs.check import CheckResult, check
 from programs.layout import BLOCK_SIZE_MAX, BlockLayout, TooLargeError
 from programs.layout_symbols import SymbolTable
-from programs.native import GENERATOR_VERSION, Progress, Target, compile_program
+from programs.native import GENERATOR_VERSION, Progress, compile_program
 from programs.native_cache import Cache
+from programs.native_target import Target, host_target
 from programs.source import Source, SourceSet
-from scan.abi import Application
+from scan.abi import Application, decode_application, encode_application
 from scan.problem import Place, Problem, TickworkError, fail
 
 SOURCE_PATTERNS = ("*.st",)
@@ -207,10 +209,28 @@ def compile_sources(
     target: Target | None = None, progress: Progress | None = None,
 ) -> Application:  # fmt: skip
     """Check and compile to native code for this machine (or ``target``)."""
+    cache = Cache(cache_dir)
+    target = target or host_target()
+    digest = program_digest(settings, sources)
+    key = hashlib.sha256(f"application {digest} {versions()} {target}".encode()).hexdigest()
+    known = _known(cache.get(key))
+    if known is not None:
+        return known
     program, _ = checked(settings, sources)
     _layout(program)
-    digest = program_digest(settings, sources)
-    return compile_program(program, digest=digest, cache=Cache(cache_dir), target=target, progress=progress)
+    application = compile_program(program, digest=digest, cache=cache, target=target, progress=progress)
+    cache.put(key, encode_application(application))
+    return application
+
+
+def _known(data: bytes | None) -> Application | None:
+    """An application from the cache; what another version has left there counts as missing."""
+    if data is None:
+        return None
+    try:
+        return decode_application(data)
+    except msgspec.MsgspecError:
+        return None
 
 
 def compile_artifact(

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 
 from programs import hir
 
-_FIELDS: dict[type, tuple[str, ...]] = {}
+_FIELDS: dict[type, tuple[str, ...]] = {hir.Constant: ()}
+# Fields that never hold a statement, expression or place.
+_PLAIN = {
+    "type", "line", "op", "kind", "name", "method", "member", "pou", "variable", "width", "index", "dimension", "upper",
+    "virtual", "array", "measured",
+}  # fmt: skip
 _LEAVES = (str, int, float, bool, type(None), hir.Variable, hir.Elementary, hir.Enum, hir.String)
 _TYPES = (hir.Array, hir.OpenArray, hir.Struct, hir.Ref, hir.Instance, hir.Interface)
 
@@ -28,7 +33,8 @@ def walk(node: object) -> Iterator[object]:
             yield current
             kind = type(current)
             if kind not in _FIELDS:
-                _FIELDS[kind] = tuple(one.name for one in dataclasses.fields(current))  # type: ignore[arg-type]
+                names = (one.name for one in dataclasses.fields(current))  # type: ignore[arg-type]
+                _FIELDS[kind] = tuple(name for name in names if name not in _PLAIN)
             stack.extend(getattr(current, name) for name in reversed(_FIELDS[kind]))
 
 

@@ -127,6 +127,7 @@ def role_fleet(port: int) -> dict[str, float]:
     import uvloop
 
     from drivers.modbus import DevicePoller, open_link, parse_device
+    from runtime.field_devices import phase_ns
 
     async def run() -> dict[str, float]:
         pollers = []
@@ -134,7 +135,7 @@ def role_fleet(port: int) -> dict[str, float]:
             device = parse_device(_fleet_device(port, index))
             link = open_link(device.connection)
             image = _Image(device.input_bytes, len(device.inputs))
-            pollers.append(DevicePoller(device, link, image, phase_ns=100_000_000 * index // DEVICES))
+            pollers.append(DevicePoller(device, link, image, phase_ns=phase_ns(index, DEVICES, 100_000_000)))
         for poller in pollers:
             poller.start()
             poller.link.start()

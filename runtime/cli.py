@@ -10,6 +10,7 @@ import typer
 
 from runtime import (
     cli_deploy,
+    cli_language,
     cli_modbus,
     cli_node,
     cli_opcua,
@@ -40,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (cli_program, cli_node, cli_watch, cli_deploy, cli_supervise, demo, cli_system):
+for part in (cli_program, cli_language, cli_node, cli_watch, cli_deploy, cli_supervise, demo, cli_system):
     app.add_typer(part.app)
 app.add_typer(cli_modbus.app, name="modbus")
 app.add_typer(cli_opcua.app, name="opcua")

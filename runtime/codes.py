@@ -52,6 +52,7 @@ CODES: dict[str, str] = {
     "CL1006": "There is no message with this code",
     "CL1007": "No single rejected certificate has this fingerprint",
     "CL1008": "The file holds no certificate",
+    "CL1010": "A source cannot be read",
     "CL2001": "You are not logged in",
     "CL2002": "The stored API keys cannot be read",
     "CL2003": "The password is too short",

@@ -11,6 +11,7 @@ from programs.evaluate_memory import Value, integer, number
 from programs.evaluate_values import (
     DAY_NS,
     FLOATS,
+    UNSIGNED,
     Number,
     bit_width,
     float_operation,
@@ -80,6 +81,8 @@ def _shift(node: hir.Intrinsic, values: list[Value]) -> Value:
     pattern, count = integer(values[0]) & ((1 << bits) - 1), integer(values[1])
     if kind is IecType.BOOL:
         return pattern
+    if node.name == "SHR" and kind not in UNSIGNED:
+        return 0 if count < 0 else integer(values[0]) >> min(count, bits)
     if not 0 <= count < bits:
         return 0
     return wrap(kind, pattern << count if node.name == "SHL" else pattern >> count)

@@ -105,11 +105,22 @@ class Intrinsics(Conversions):
             symbol = f"@llvm.{_ROTATIONS[name]}.{text}"
             self.module.declare(symbol, f"declare {text} {symbol}({text}, {text}, {text})")
             return self.op(f"call {text} {symbol}({text} {values[0]}, {text} {values[0]}, {text} {amount})")
+        if name == "SHR" and is_signed(kind):
+            return self._arithmetic_shift(text, bits, values[0], count)
         inside = self.op(f"icmp ult i64 {count}, {bits}")
         amount = self.op(f"select i1 {inside}, i64 {count}, i64 0")
         amount = self.resize(amount, "i64", text, signed=False)
         shifted = self.op(f"{_SHIFTS[name]} {text} {values[0]}, {amount}")
         return self.op(f"select i1 {inside}, {text} {shifted}, {text} 0")
+
+    def _arithmetic_shift(self, text: str, bits: int, value: str, count: str) -> str:
+        """The sign comes in from the left; beyond the width only the sign is left."""
+        beyond = self.op(f"icmp sgt i64 {count}, {bits - 1}")
+        amount = self.op(f"select i1 {beyond}, i64 {bits - 1}, i64 {count}")
+        negative = self.op(f"icmp slt i64 {count}, 0")
+        amount = self.op(f"select i1 {negative}, i64 0, i64 {amount}")
+        shifted = self.op(f"ashr {text} {value}, {self.resize(amount, 'i64', text, signed=False)}")
+        return self.op(f"select i1 {negative}, {text} 0, {text} {shifted}")
 
     # -- selection
 

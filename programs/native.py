@@ -30,7 +30,7 @@ from programs.stdlib import HELPERS
 from scan.abi import ABI_VERSION, Application
 
 # Part of every digest: a change of the generated code's behaviour or of its interface to the library changes it.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 OPTIMISATION_LEVEL = 2
 
 Progress = Callable[[int, int], None]

@@ -291,6 +291,12 @@ def test_pointer_when_it_leaves_the_block_then_fault() -> None:
     )
 
 
+def test_shift_when_of_a_signed_integer_then_the_sign_comes_in() -> None:
+    statements = "a := SHR(i, 1); b := SHR(i, n); c := SHR(INT#7, 1);"
+    declarations = "i : INT := -7; n : INT := 99; a : INT; b : INT; c : INT;"
+    expect(declarations, statements, {"a": -4, "b": -1, "c": 3}, dialect="codesys")
+
+
 def test_logical_when_left_side_decides_then_right_side_is_not_evaluated() -> None:
     count = "FUNCTION Count : BOOL VAR_IN_OUT n : INT; END_VAR n := n + 1; Count := TRUE; END_FUNCTION"
     statements = "b := FALSE AND Count(n); b := TRUE OR Count(n); b := TRUE AND Count(n);"

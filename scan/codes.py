@@ -37,4 +37,6 @@ CODES: dict[str, str] = {
     "SC4001": "This is no recording that can be read here",
     "SC4002": "A frame of the recording cannot be read",
     "SC4003": "A record is not whole",
+    "SC4004": "The application of a recording is missing",
+    "SC4005": "There is no recording here",
 }

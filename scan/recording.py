@@ -175,7 +175,7 @@ def check_records(data: bytes) -> npt.NDArray[np.int64]:
     while position < len(words):
         kind, size = int(words[position]) & 0xFF, int(words[position]) >> 8
         length = size // 8
-        good = w.RECORD_SCAN <= kind <= w.RECORD_FAULT and size % 8 == 0 and length >= w.RECORD_HEAD_WORDS
+        good = w.RECORD_SCAN <= kind <= w.RECORD_FINISH and size % 8 == 0 and length >= w.RECORD_HEAD_WORDS
         if (
             not good
             or position + length > len(words)

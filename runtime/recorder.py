@@ -1,0 +1,244 @@
+"""The black box of a node: drains the record ring into segment files, with checkpoints, bounded in size and age.
+
+Rules.
+* The scan never waits for this: a ring that is full drops records, counts them, and the gap is marked in the file.
+* A checkpoint is taken from a snapshot in which no task was in a scan, with the inputs as that scan took them; a
+  replay starts at any of them.
+* The applications that run are kept beside the segments, so a recording can be replayed on its own.
+* After a fault the files of its last seconds are kept in a folder of their own, out of the reach of the retention.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import pathlib
+import secrets
+from collections.abc import Callable
+
+import numpy as np
+import structlog
+
+import scan
+from runtime.plant import RecorderSection
+from scan import layout as w
+from scan import recording as r
+from scan.abi import Application
+from scan.record_ring import RecordReader
+
+log = structlog.get_logger("tickwork.recorder")
+
+PUMP_S = 0.05
+FRAME_SIZE = 256 * 1024  # of ring bytes, before compression
+FRAME_NS = 1_000_000_000
+CHECKPOINT_NS = 10_000_000_000
+SEGMENT_SIZE = 8 * 1024 * 1024
+SEGMENT_NS = 60_000_000_000
+FAULT_KEPT_NS = 10_000_000_000
+FAULTS_MAX = 20
+RETRY_S = 5.0
+SUFFIX = ".twr"
+
+
+class Recorder:
+    """One node's recorder. ``now_ns`` gives UTC nanoseconds; ``note`` takes a sentence for the journal."""
+
+    def __init__(
+        self,
+        view: scan.NodeView,
+        *,
+        segments: pathlib.Path,
+        folder: pathlib.Path,
+        section: RecorderSection,
+        node: str,
+        now_ns: Callable[[], int],
+        note: Callable[[str, str], None] = lambda text, severity: None,
+    ) -> None:
+        self._view, self._segments, self._folder = view, segments, folder
+        self._limits, self._node, self._now_ns, self._note = section, node, now_ns, note
+        self._reader = RecordReader(segments)
+        self._boot = secrets.token_hex(8)
+        self._file: pathlib.Path | None = None
+        self._size = self._opened_ns = 0
+        self._pending = bytearray()
+        self._pending_ns = 0
+        self._inputs = np.zeros(0, np.int64)
+        self._last_scan = 0
+        self._checkpoint_ns = 0
+        self._faulted = False
+
+    async def run(self) -> None:
+        """Records until cancelled. A full or broken disk is told once, and tried again."""
+        told = False
+        try:
+            while True:
+                try:
+                    self.pump()
+                    told = False
+                except OSError as error:
+                    if not told:
+                        self._note(f"the recorder cannot write: {error}", "error")
+                    told, self._file = True, None
+                    await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(PUMP_S)
+        finally:
+            self.close()
+
+    def pump(self) -> None:
+        """Drain the ring once, and write what is due. Raises OSError."""
+        now_ns = self._now_ns()
+        self._view.refresh()
+        wanted = self._quiet_snapshot(now_ns)
+        data = self._reader.drain()
+        lost = self._reader.take_lost()
+        if data:
+            self._pending_ns = self._pending_ns or now_ns
+            self._pending += data
+        checkpoint = self._walk(data, wanted)
+        if lost:
+            self._flush(now_ns)
+            self._append(r.encode_loss(lost, scan=self._last_scan, wall_ns=now_ns), now_ns)
+            self._note(f"{lost} records found no room in the ring and are lost", "warning")
+        full = len(self._pending) >= FRAME_SIZE or (self._pending and now_ns - self._pending_ns >= FRAME_NS)
+        if full or checkpoint is not None:
+            self._flush(now_ns)
+        if checkpoint is not None:
+            self._append(r.encode_checkpoint(checkpoint), now_ns)
+            self._checkpoint_ns = now_ns
+        if self._faulted:
+            self._faulted = False
+            self._keep_fault(now_ns)
+        elif self._size >= SEGMENT_SIZE or (self._file and now_ns - self._opened_ns >= SEGMENT_NS):
+            self._rotate(now_ns)
+
+    def close(self) -> None:
+        """Write what is pending; the scan stops recording."""
+        try:
+            self._flush(self._now_ns())
+        except OSError as error:
+            log.warning("the last records could not be written", error=str(error))
+        self._reader.close()
+
+    # ---------------------------------------------------------------- records
+
+    def _quiet_snapshot(self, now_ns: int) -> scan.Snapshot | None:
+        if now_ns - self._checkpoint_ns < CHECKPOINT_NS or self._view.application is None:
+            return None
+        snapshot = self._view.snapshot()
+        return snapshot if snapshot.quiet and snapshot.generation == self._view.generation else None
+
+    def _walk(self, data: bytes, wanted: scan.Snapshot | None) -> r.Checkpoint | None:
+        """Follow the inputs through the records; the checkpoint at the wanted snapshot if its scan is met."""
+        found = None
+        if wanted is not None and wanted.scan == self._last_scan and len(self._inputs):
+            found = self._checkpoint(wanted)
+        for record in r.iterate_records(np.frombuffer(data, np.int64)):
+            self._last_scan = record.scan
+            if record.kind == w.RECORD_SCAN:
+                self._follow_inputs(record)
+                if wanted is not None and record.scan == wanted.scan:
+                    found = self._checkpoint(wanted)
+            elif record.kind == w.RECORD_FAULT:
+                self._faulted = True
+            elif record.kind == w.RECORD_START:
+                self._checkpoint_ns = 0
+        return found
+
+    def _follow_inputs(self, record: r.Record) -> None:
+        head = w.RECORD_HEAD_WORDS
+        changes = record.words[head + 3 :].reshape(-1, 2)
+        if int(record.words[head + 1]) & w.RECORD_FLAG_FULL:
+            self._inputs = np.zeros(len(changes), np.int64)
+        if len(changes) and int(changes[:, 0].max()) < len(self._inputs):
+            self._inputs[changes[:, 0]] = changes[:, 1]
+
+    def _checkpoint(self, snapshot: scan.Snapshot) -> r.Checkpoint:
+        application = self._view.application
+        assert application is not None
+        self._keep_application(application)
+        block = snapshot.block.tobytes()
+        return r.Checkpoint(
+            generation=snapshot.generation,
+            application=application.digest,
+            scan=snapshot.scan,
+            now_ns=snapshot.now_ns,
+            wall_ns=snapshot.wall_ns,
+            block=block,
+            inputs=self._inputs.tobytes()[: application.inputs.size],
+            forces=(snapshot.force_table,),
+            digest=hashlib.sha256(block).hexdigest(),
+        )
+
+    # ---------------------------------------------------------------- files
+
+    def _keep_application(self, application: Application) -> None:
+        target = self._folder / "applications" / f"{application.digest}.app"
+        source = self._segments / f"program-{application.digest[:16]}.app"
+        if target.exists() or not source.exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_suffix(".new")
+        temporary.write_bytes(source.read_bytes())
+        temporary.replace(target)
+
+    def _flush(self, now_ns: int) -> None:
+        if self._pending:
+            frame = r.encode_records(bytes(self._pending))
+            self._append(frame, now_ns)
+            self._pending.clear()
+        self._pending_ns = 0
+
+    def _append(self, frame: bytes, now_ns: int) -> None:
+        if self._file is None:
+            self._open(now_ns)
+        assert self._file is not None
+        with self._file.open("ab") as stream:
+            stream.write(frame)
+        self._size += len(frame)
+
+    def _open(self, now_ns: int) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._file = self._folder / f"{now_ns:020d}{SUFFIX}"
+        self._opened_ns, self._size, self._checkpoint_ns = now_ns, 0, 0
+        application = self._view.application
+        target = application.target if application is not None else ""
+        header = r.encode_header(r.SegmentHeader(self._node, self._boot, target, now_ns))
+        with self._file.open("ab") as stream:
+            stream.write(header)
+        self._size = len(header)
+
+    def _rotate(self, now_ns: int) -> None:
+        self._flush(now_ns)
+        self._file = None
+        self._forget(now_ns)
+
+    def _forget(self, now_ns: int) -> None:
+        """Drop the oldest files beyond the limits of size and age; names are their times."""
+        files = sorted(self._folder.glob(f"*{SUFFIX}"))
+        sizes = {path: path.stat().st_size for path in files}
+        total = sum(sizes.values())
+        oldest_ns = now_ns - self._limits.minutes * 60_000_000_000 - SEGMENT_NS
+        for path in files[:-1]:
+            if total <= self._limits.size_mb * 1024 * 1024 and int(path.stem) >= oldest_ns:
+                break
+            total -= sizes[path]
+            path.unlink()
+
+    def _keep_fault(self, now_ns: int) -> None:
+        self._rotate(now_ns)
+        faults = self._folder / "faults"
+        folder = faults / f"{now_ns:020d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in self._recent(now_ns):
+            os.link(path, folder / path.name)
+        for old in sorted(faults.iterdir())[:-FAULTS_MAX]:
+            for path in old.iterdir():
+                path.unlink()
+            old.rmdir()
+
+    def _recent(self, now_ns: int) -> list[pathlib.Path]:
+        """The files of the last seconds: from the newest one that had begun before them."""
+        files = sorted(self._folder.glob(f"*{SUFFIX}"))
+        before = [path for path in files if int(path.stem) <= now_ns - FAULT_KEPT_NS]
+        return files[files.index(before[-1]) :] if before else files

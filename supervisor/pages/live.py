@@ -13,6 +13,7 @@ Messages: ``beat`` and ``tick`` carry ``{"now": ms, "c": [[key, text, quality, c
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -21,6 +22,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from scan.problem import TickworkError
 from supervisor.model import TagValue, Update
 from supervisor.pages.views import quality_of, tag_cell, tag_reason
 from supervisor.services import Services, StreamEnded, Subscription
@@ -29,18 +31,38 @@ from web import render
 
 INTERVAL_MS = 250  # four updates a second is what a person can still read
 BEAT_MS = 2000
+PARTS_INTERVAL_S = 0.9  # a runtime reports about once a second; events and deployments do not wait
 DRAWING_INTERVAL_S = 4.0  # histograms change with every scan; drawing them anew that often is enough
 STREAMS_PER_PERSON = 24  # tabs of one person; more is a leak in a script
 
 _json = msgspec.json.Encoder()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of the page: the element ``target`` was made from ``context``; a tuple of cells has no element."""
+    """A piece of the page: the element ``target`` was made from ``context``; a tuple of cells has no element.
 
-    target: str
-    context: Any
+    Streams of the same view share their parts, so what is derived from one is worked out once.
+    """
+
+    def __init__(self, target: str, context: Any) -> None:
+        self.target = target
+        self.context = context
+
+    @functools.cached_property
+    def outline(self) -> tuple[object, dict[str, c.Cell], dict[str, int]]:
+        """Structure, live cells and followed times."""
+        cells: dict[str, c.Cell] = {}
+        moments: dict[str, int] = {}
+        return outline(self.context, cells, moments), cells, moments
+
+    @functools.cached_property
+    def drawings(self) -> list[object]:
+        return [task.histograms for task in getattr(self.context, "tasks", ())]
+
+    @functools.cached_property
+    def html(self) -> str:
+        body = render(self.context)
+        return f'<hx-partial hx-target="#{self.target}" hx-swap="outerMorph">{body}</hx-partial>'
 
 
 @dataclasses.dataclass(slots=True)
@@ -94,14 +116,12 @@ class Sent:
         changed: list[Any] = []
         times: list[Any] = []
         for part in parts:
-            cells: dict[str, c.Cell] = {}
-            moments: dict[str, int] = {}
-            shape = outline(part.context, cells, moments)
+            shape, cells, moments = part.outline
             whole = self._outlines.get(part.target) != shape or self._redraw(part, now_s)
             self._outlines[part.target] = shape
             only_cells = isinstance(part.context, tuple)
             if whole and not only_cells:
-                html.append(partial(part))
+                html.append(part.html)
             new = [cell for cell in cells.values() if self._cells.get(cell.key) != (cell.text, cell.quality)]
             self._cells.update((cell.key, (cell.text, cell.quality)) for cell in new)
             late = [(key, ms) for key, ms in moments.items() if self._moments.get(key) != ms]
@@ -112,7 +132,7 @@ class Sent:
         return html, changed, times
 
     def _redraw(self, part: Part, now_s: float) -> bool:
-        drawings = [getattr(task, "histograms", ()) for task in getattr(part.context, "tasks", ())]
+        drawings = part.drawings
         if not any(drawings):
             return False
         at_s, before = self._drawn.get(part.target, (0.0, None))
@@ -122,16 +142,13 @@ class Sent:
         return before is not None
 
 
-def partial(part: Part) -> str:
-    return f'<hx-partial hx-target="#{part.target}" hx-swap="outerMorph">{render(part.context)}</hx-partial>'
-
-
 async def frames(view: View, subscription: Subscription, wall_ms: Callable[[], int]) -> AsyncIterator[bytes]:
     """The stream's bytes until the subscription or the client ends."""
     sent = Sent()
+    made_s, waiting = time.monotonic(), False
     try:
         yield _tick("beat", wall_ms(), [], [])
-        html, cells, moments = sent.difference(await view.make(True), time.monotonic())
+        html, cells, moments = sent.difference(await view.make(True), made_s)
         if html:
             yield frame("\n".join(html))
         yield _tick("tick", wall_ms(), cells, moments)
@@ -139,14 +156,18 @@ async def frames(view: View, subscription: Subscription, wall_ms: Callable[[], i
             update = await subscription.next(interval_ms=INTERVAL_MS, beat_ms=BEAT_MS)
             changed = [_value(value, view.by_node) for value in update.values]
             html, moments = [], []
-            if update.resync or view.concerns(update):
-                html, cells, moments = sent.difference(await view.make(update.resync), time.monotonic())
+            now_s = time.monotonic()
+            waiting = waiting or view.concerns(update)
+            urgent = update.resync or bool(update.events or update.deployments)
+            if (waiting and now_s - made_s >= PARTS_INTERVAL_S) or (urgent and waiting) or update.resync:
+                html, cells, moments = sent.difference(await view.make(update.resync), now_s)
                 changed = cells + changed
+                made_s, waiting = now_s, False
             if html:
                 yield frame("\n".join(html))
             yield _tick("tick" if changed or moments else "beat", wall_ms(), changed, moments)
-    except StreamEnded:
-        return
+    except (StreamEnded, TickworkError):
+        return  # what can not be shown any more ends; the browser asks anew and is told why
     finally:
         subscription.close()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable, Hashable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +21,9 @@ from supervisor.pages.watch_pages import keys_of
 from supervisor.problems import not_found
 from supervisor.services import Services, StreamEnded
 
+SHARED_S = 0.5  # streams of the same view see the same parts for so long
+SHARED_MAX = 256
+
 
 class LivePages:
     def __init__(
@@ -30,6 +34,7 @@ class LivePages:
         self._work = work
         self._sources = sources
         self.streams = Streams()
+        self._made: dict[Hashable, tuple[float, tuple[Part, ...]]] = {}
 
     def routes(self) -> list[Route]:
         return [Route("/live", access(Role.VIEWER)(self.live), methods=["GET"])]
@@ -53,6 +58,19 @@ class LivePages:
             raise not_found("view", name)
         return self.streams.response(request, self._services, await makers[name](request))
 
+    async def _shared(
+        self, key: Hashable, make: Callable[[], Awaitable[tuple[Part, ...]]]
+    ) -> tuple[Part, ...]:
+        """Parts that many streams show alike, made once for all of them."""
+        now_s = time.monotonic()
+        at_s, parts = self._made.get(key, (0.0, ()))
+        if now_s - at_s >= SHARED_S:
+            parts = await make()
+            if len(self._made) >= SHARED_MAX:
+                self._made.clear()
+            self._made[key] = (now_s, parts)
+        return parts
+
     async def _tree(self, actor: Actor, node_id: str, section: str, page: str) -> Part:
         runtimes = await self._services.fleet.runtimes(actor)
         return Part("plant-tree", frame.plant_tree(runtimes, section=section, node=node_id, page=page))
@@ -61,10 +79,13 @@ class LivePages:
         actor: Actor = request.state.actor
         search, show, _ = tag_query(request)
 
-        async def make(whole: bool) -> tuple[Part, ...]:
+        async def parts() -> tuple[Part, ...]:
             table = await self._model.fleet(actor, search=search, show=show)
             events = await self._model.events(actor)
             return Part("fleet", table), Part("event-list", events), await self._tree(actor, "", "fleet", "")
+
+        async def make(whole: bool) -> tuple[Part, ...]:
+            return await self._shared(("fleet", actor.role, actor.nodes, search, show), parts)
 
         return View(make, {}, lambda update: True)
 
@@ -75,22 +96,26 @@ class LivePages:
         table, paths = await self._model.tags(actor, node_id, search=search, show=show, start=start)
         digest = (await self._services.fleet.runtime(actor, node_id)).runtime.digest
 
-        async def make(whole: bool) -> tuple[Part, ...]:
+        async def parts() -> tuple[Part, ...]:
             detail = await self._services.fleet.runtime(actor, node_id)
-            if detail.runtime.digest != digest:
-                raise StreamEnded  # other tags: the browser connects anew, and the stream follows them
-            parts = [
+            return (
                 Part("runtime-head", await self._model.head(actor, detail)),
                 Part("tasks", self._model.tasks(detail)),
                 Part("devices", self._model.devices(detail)),
                 Part("event-list", await self._model.events(actor, node_id)),
                 Part("held", frame.held_of(detail.runtime)),
                 await self._tree(actor, node_id, "", "overview"),
-            ]
-            if whole or detail.runtime.link != "up" or table.stale:
+            )
+
+        async def make(whole: bool) -> tuple[Part, ...]:
+            runtime = (await self._services.fleet.runtime(actor, node_id)).runtime
+            if runtime.digest != digest:
+                raise StreamEnded  # other tags: the browser connects anew, and the stream follows them
+            made = await self._shared(("runtime", actor.role, actor.nodes, node_id), parts)
+            if whole or runtime.link != "up" or table.stale:
                 changed, _ = await self._model.tags(actor, node_id, search=search, show=show, start=start)
-                parts.append(Part("tags", changed))
-            return tuple(parts)
+                return (*made, Part("tags", changed))
+            return made
 
         return View(make, {node_id: paths}, _about(node_id))
 

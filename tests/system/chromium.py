@@ -131,6 +131,11 @@ class PageServer:
         self._process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
         until(self._answers, 30, "the page server did not start")
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, "the page server ended"

@@ -34,7 +34,7 @@ PAGES = {
     "tag-hostile": f"/runtimes/n1/tag?path={quote(HOSTILE)}",
     "trend": "/trend?tag=n1:Control.Level1&tag=n1:Control.Level2&tag=n1:PumpRun",
     "trend-empty": "/trend",
-    "watch": "/watch?tag=n1:Control.Level1&tag=n1:Control.Level1Low&tag=n1:Control.Auto&tag=n2:Level1Raw&tag=n3:PumpRun",
+    "watch": "/watch?tag=n1:Control.Level1&tag=n1:Control.Level1Low&tag=n1:Control.Auto&tag=n3:PumpRun",
     "watch-empty": "/watch",
     "programs": "/programs",
     "editor": "/programs/1",

@@ -96,6 +96,7 @@ TAGS: list[tuple[str, str, str, float | None, float | None, bool, str, str]] = [
     ("Totals.PumpTime", "TIME", "", None, None, False, "", ""),
     (HOSTILE, "STRING", "<b>", None, None, True, "<img src=x onerror=alert(1)>", ""),
 ]
+BY_PATH = {tag[0]: tag for tag in TAGS}
 STATES = (("Stopped", 0), ("Starting", 1), ("Running", 2), ("Stopping", 3), ("Tripped", 4))
 
 
@@ -210,7 +211,7 @@ class Plant:
         )
 
     def value(self, node: str, path: str) -> TagValue:
-        row = next((tag for tag in TAGS if tag[0] == path), None)
+        row = BY_PATH.get(path)
         if row is None:
             raise not_found("tag", path)
         now = time.time_ns()
@@ -257,6 +258,7 @@ class FakeSubscription:
             for node, paths in self.tags.items()
             if node not in self.plant.lost
             for path in paths
+            if path in BY_PATH
         )
         nodes = ("n1", "n2", "n3", "n4", "n5")
         events = tuple(self.plant.events[:1])

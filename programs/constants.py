@@ -319,7 +319,7 @@ _TEXT_FUNCTIONS: dict[str, Callable[..., str | int]] = {
     "INSERT": _insert,
     "DELETE": _delete,
     "REPLACE": lambda text, other, count, at: _insert(_delete(text, count, at), other, at - 1),
-    "FIND": lambda text, other: text.find(other) + 1,
+    "FIND": lambda text, other: text.find(other) + 1 if other else 0,
 }
 
 

@@ -18,8 +18,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
+import structlog
 
 from scan.problem import Problem, TickworkError, fail
+
+log = structlog.get_logger("tickwork.control")
 
 LINE_SIZE_MAX = 8 * 1024 * 1024  # larger things (artifacts) go by file
 TIMEOUT_S = 10.0
@@ -148,6 +151,12 @@ class Peer:
         except (KeyError, TypeError, ValueError) as error:
             problem = Problem(
                 "CL3004", f"the request {op!r} is incomplete", found=f"{type(error).__name__}: {error}"
+            )
+            answer = {"ok": False, "problems": plain([problem])}
+        except Exception as error:  # the asker must not wait for an answer that never comes
+            log.exception("a request met a fault", op=op)
+            problem = Problem(
+                "CL9001", "this is a fault in tickwork", found=f"{type(error).__name__}: {error}"
             )
             answer = {"ok": False, "problems": plain([problem])}
         self.send({**answer, "id": number})

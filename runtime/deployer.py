@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import pathlib
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,6 +25,8 @@ log = structlog.get_logger("tickwork.node")
 
 ACTIONS = ("start", "stop", "restart", "cold")
 ARTIFACTS_KEPT = 10
+FINISHED_KEPT = 100
+FINAL = ("running", "refused", "rolled_back")
 
 
 class Deployer:
@@ -33,6 +36,7 @@ class Deployer:
         self._node = node
         self._lock = asyncio.Lock()
         self._folder_artifact = ""
+        self._finished: OrderedDict[str, DeployState] = OrderedDict()
 
     async def first_program(self, progress: Progress) -> Program | None:
         """What to start with: the plant folder, or what was deployed since the folder was last changed.
@@ -69,6 +73,11 @@ class Deployer:
     async def deploy(self, path: pathlib.Path, *, identifier: str, user: str, cold: bool) -> DeployState:
         """Brings the artifact in ``path`` to run. Never raises: the result says "running", "refused", "rolled_back"."""
         async with self._lock:
+            if (
+                identifier in self._finished
+            ):  # sent again after a loss of the link: told again, not done again
+                self._node.deploy_state(self._finished[identifier])
+                return self._finished[identifier]
             try:
                 return await self._deploy(path, identifier, user, cold=cold)
             except TickworkError as error:
@@ -141,6 +150,12 @@ class Deployer:
                 await node.run_program("warm")
         node.note("stop" if action == "stop" else "start", user or "local", f"program: {action}")
 
+    def _remember(self, final: DeployState) -> None:
+        if final.id:
+            self._finished[final.id] = final
+        while len(self._finished) > FINISHED_KEPT:
+            self._finished.popitem(last=False)
+
     def _keep(self, path: pathlib.Path) -> str:
         """Copies the artifact into the state directory under its digest."""
         data = path.read_bytes()
@@ -175,7 +190,8 @@ class Deployer:
     ) -> DeployState:
         message = DeployState(identifier, state, digest, problems, time.time_ns())  # type: ignore[arg-type]
         self._node.deploy_state(message)
-        if state in ("running", "refused", "rolled_back"):
+        if state in FINAL:
+            self._remember(message)
             severity = "info" if state == "running" else "error"
             fields = {"digest": digest, "user": user} | (
                 {"problem": str(problems[0].message)} if problems else {}

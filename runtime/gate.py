@@ -132,13 +132,14 @@ class Gate:
         """Once a second: status to the supervisor, new programs to the servers."""
         generation = self._view.generation
         while True:
-            self._view.refresh()
+            with contextlib.suppress(TickworkError):  # the scan process starts anew: next time
+                self._view.refresh()
+                if self._link is not None:
+                    self._link.send_status()
             if self._view.generation != generation:
                 generation = self._view.generation
                 for server in self._servers:
                     await server.rebind()
-            if self._link is not None:
-                self._link.send_status()
             await asyncio.sleep(STATUS_S)
 
     def _status(self) -> Status:

@@ -127,8 +127,13 @@ class GateLink:
             due = max(due + interval_s, time.monotonic())
             try:
                 self._report_once()
-            except TickworkError as error:  # the scan process starts anew, or the disk is full: next time
+            except (
+                TickworkError
+            ) as error:  # the scan process starts anew, or the disk is full: later all tags
+                self._everything = True
                 log.debug("no report", problem=str(error))
+            except ValueError:  # the program has just changed
+                self._generation = -1
             await asyncio.sleep(max(due - time.monotonic(), 0.0))
 
     def _report_once(self) -> None:

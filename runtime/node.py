@@ -15,7 +15,8 @@ import pathlib
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -26,7 +27,7 @@ from runtime.child import Child
 from runtime.control import Message
 from runtime.deployer import Deployer
 from runtime.facts import Facts, GateJob, gate_job, version
-from runtime.link import DeviceStatus, Event
+from runtime.link import DeployState, DeviceStatus, Event
 from runtime.plant import Plant
 from runtime.program import Program
 from runtime.restart import RestartPolicy
@@ -39,9 +40,10 @@ from scan.problem import Problem, TickworkError
 
 log = structlog.get_logger("tickwork.node")
 
-EVENTS_KEPT = 1000  # journal events that wait for the gate
+OUTBOX_MAX = 1000  # journal events and states of deployments that wait for the gate
 FACTS_INTERVAL_S = 1.0
 _SATELLITE_WINDOW_S = 60.0
+_T = TypeVar("_T")
 _SCAN_STATES = {"trial": "running"}  # the node's state has no word for a trial
 
 
@@ -57,7 +59,8 @@ class Node:
         self.state = "empty"
         self._progress = progress
         self._ready = ready
-        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._outbox: deque[tuple[str, Message]] = deque(maxlen=OUTBOX_MAX)
+        self._jobs: set[asyncio.Task[Any]] = set()
         self._devices: tuple[DeviceStatus, ...] = ()
         self._stopping = asyncio.Event()
         self._notifier = Notifier()
@@ -79,10 +82,17 @@ class Node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        starting = asyncio.create_task(self._start(), name="start of the node")
+        stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await self._start()
-            await self._stand_watch()
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await self._stand_watch()
         finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
             await self._shut_down()
 
     def stop(self) -> None:
@@ -91,7 +101,13 @@ class Node:
     async def _start(self) -> None:
         self._write_node_file()
         self.gate.start()
-        _, program = await asyncio.gather(self.scan.start(), self.deployer.first_program(self._progress))
+        engine = asyncio.create_task(self.scan.start(), name="start of the scan process")
+        try:
+            program = await self.deployer.first_program(self._progress)
+            await engine
+        finally:
+            engine.cancel()
+            await asyncio.gather(engine, return_exceptions=True)
         if program is not None:
             await self.take_over(program)
             if program.plant.scan.start == "run":
@@ -120,7 +136,11 @@ class Node:
         if not program.plant.devices:
             await self.field.stop()
         elif self.field.child is not None and self.field.state == "running":
-            await self._configure_field(self.field.child)  # devices that stay as they are stay connected
+            try:
+                await self._configure_field(self.field.child)  # devices that stay as they are stay connected
+            except TickworkError as error:
+                self.note("device", "field", error.problems[0].message, severity="error")
+                await self.field.restart()
         else:
             self.field.start()
 
@@ -167,12 +187,12 @@ class Node:
         self._notifier.stopping()
         if self._recovering is not None:
             self._recovering.cancel()
-        if self.scan.child is not None:
+        if self.program is not None:
             with contextlib.suppress(TickworkError):
                 await self.halt_program()
             await self._save_retained()
             self.note("stop", "node", f"{self.own.name} stopped")
-            await self.scan.stop()
+        await self.scan.stop()
         await self.field.stop()
         await self.gate.stop()
         self.state_directory.node_file.unlink(missing_ok=True)
@@ -191,9 +211,6 @@ class Node:
         elif event == "overrun":
             count = fields.get("alarms", 1)
             self.note("overrun", "scan", f"{count} scans took longer than their period", severity="warning")
-        elif event == "failed":
-            for problem in control.problems_of(fields.get("problems", ())):
-                log.error("the scan process cannot work", problem=problem.render())
 
     def _faulted(self, fault: Message) -> None:
         """A fault of the program on trial leaves the node running: the deployment tells of that one."""
@@ -300,17 +317,26 @@ class Node:
     async def answer(self, op: str, arguments: Message) -> Message:
         """What the gate may ask for, on behalf of a person at the supervisor or at this machine."""
         if op == "control":
-            await self.deployer.control(str(arguments["action"]), str(arguments.get("user", "")))
+            await self._finish(
+                self.deployer.control(str(arguments["action"]), str(arguments.get("user", "")))
+            )
             return {"state": self.state}
         if op == "deploy":
-            final = await self.deployer.deploy(
+            order = self.deployer.deploy(
                 pathlib.Path(arguments["path"]), identifier=str(arguments.get("deployment", "")),
                 user=str(arguments.get("user", "")), cold=bool(arguments.get("cold", False)),
             )  # fmt: skip
-            return {"deploy": msgspec.to_builtins(final)}
+            return {"deploy": msgspec.to_builtins(await self._finish(order))}
         if op == "facts":
             return {"facts": msgspec.to_builtins(self.facts())}
         raise control.unknown(op, ("control", "deploy", "facts"))
+
+    async def _finish(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Does the work to its end, also when the gate that asked for it goes away meanwhile."""
+        task = asyncio.create_task(work)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+        return await asyncio.shield(task)
 
     # ---------------------------------------------------------------- what the node says of itself
 
@@ -325,18 +351,23 @@ class Node:
     ) -> None:
         """An event for the journal; it waits here while the gate is away."""
         getattr(log, "info" if severity == "info" else severity)(text, kind=kind, source=source)
-        self._events.append(Event(time.time_ns(), kind, source, text, fields or {}, severity))
-        self._send_events()
+        event = Event(time.time_ns(), kind, source, text, fields or {}, severity)
+        self._post("journal", {"entry": msgspec.to_builtins(event)})
 
-    def _send_events(self) -> None:
-        while self._events and self.gate.event("journal", entry=msgspec.to_builtins(self._events[0])):
-            self._events.popleft()
+    def deploy_state(self, state: DeployState) -> None:
+        self._post("deploy", {"state": msgspec.to_builtins(state)})
 
-    def deploy_state(self, state: object) -> None:
-        self.gate.event("deploy", state=msgspec.to_builtins(state))
+    def _post(self, event: str, fields: Message) -> None:
+        """To the gate, in order; what it cannot take now waits for the next one."""
+        self._outbox.append((event, fields))
+        self._send_outbox()
+
+    def _send_outbox(self) -> None:
+        while self._outbox and self.gate.event(self._outbox[0][0], **self._outbox[0][1]):
+            self._outbox.popleft()
 
     def publish(self) -> None:
-        self._send_events()
+        self._send_outbox()
         self.gate.event("facts", facts=msgspec.to_builtins(self.facts()))
 
     def facts(self) -> Facts:

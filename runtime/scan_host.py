@@ -10,13 +10,14 @@ from collections.abc import Callable
 import structlog
 
 import scan
+from runtime import control
 from runtime.child import Child, spawn
 from runtime.control import Message
 from runtime.plant import ScanSection
 from runtime.program import Program
 from runtime.restart import RestartPolicy
 from runtime.retain import Restored, RetainStore
-from scan.problem import Place, TickworkError, fail
+from scan.problem import Place, Problem, TickworkError, fail
 
 log = structlog.get_logger("tickwork.node")
 
@@ -49,6 +50,7 @@ class ScanHost:
         self._view: scan.NodeView | None = None
         self._ending = False
         self._trial: asyncio.Future[str] | None = None
+        self._failures: tuple[Problem, ...] = ()  # what the process said before it ended
 
     @property
     def pid(self) -> int:
@@ -64,7 +66,10 @@ class ScanHost:
         if not self._section.realtime:
             arguments.append("--no-realtime")
         self.child = child = await spawn("scan", arguments, listener=self._listen)
-        await child.ready()
+        try:
+            await child.ready()
+        except TickworkError as error:
+            raise TickworkError(*self._failures, *error.problems) from error
         asyncio.create_task(self._watch(child), name="watches the scan process")  # noqa: RUF006 - ends with it
 
     async def _watch(self, child: Child) -> None:
@@ -123,6 +128,8 @@ class ScanHost:
         )  # fmt: skip
 
     def _listen(self, event: str, fields: Message) -> None:
+        if event == "failed":
+            self._failures = control.problems_of(fields.get("problems", ()))
         if event == "swap" and self._trial is not None and not self._trial.done():
             self._trial.set_result(str(fields.get("state", "")))
         self._report(event, fields)

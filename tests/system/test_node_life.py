@@ -212,6 +212,12 @@ def test_kill_when_it_hits_the_scan_process_then_it_comes_back_with_retained_val
     wait_for(lambda: node.value("Main.total") >= before, "the kept total")
     assert node.value("Main.count") < node.value("Main.total")
 
+    def count() -> int:
+        return int(node.ask("read", paths=["Main.count"])["values"]["Main.count"]["value"])
+
+    at = count()
+    wait_for(lambda: count() > at, "the gate to see the new process")
+
 
 def test_kill_when_it_hits_the_parent_then_all_end_and_the_next_start_is_clean(make: Make) -> None:
     node = make().until_running()

@@ -105,15 +105,7 @@ def integer_operation(op: str, left: int, right: int) -> int:
             return left ^ right
         case "div":
             return truncated_quotient(left, right)
-        case "mod":
-            return left - right * truncated_quotient(left, right)
-    return integer_power(left, right)
-
-
-def integer_power(base: int, exponent: int) -> int:
-    if exponent < 0:
-        return 1 if base == 1 else (-1) ** (exponent % 2) if base == -1 else 0
-    return pow(base, exponent, 1 << 64)
+    return left - right * truncated_quotient(left, right)
 
 
 def compare(op: str, left: Number, right: Number) -> bool:

@@ -165,7 +165,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A direct address: ``area`` "I" "Q" "M"; ``byte`` offset in the area; ``bit`` or -1; ``size`` in bytes (bit: 1)."""
+    """A direct address: ``area`` "I" "Q" "M"; ``byte`` offset in it; ``bit`` or -1; ``size`` in bytes (bit: 1)."""
 
     area: str
     byte: int
@@ -324,7 +324,8 @@ class Convert:
 
     operand: Expression
     type: Type
-    kind: str = "to"  # "to" (A_TO_B and implicit), "trunc" (TRUNC), "bits" (same-size reinterpretation), "bcd", "from_bcd"
+    # "to" (A_TO_B and implicit), "trunc" (TRUNC), "bits" (same-size reinterpretation), "bcd", "from_bcd"
+    kind: str = "to"
     line: int = 0
 
 

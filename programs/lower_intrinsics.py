@@ -58,9 +58,6 @@ class Intrinsics(Conversions):
 
     def power(self, binary: hir.Binary, left: str, right: str) -> str:
         kind, exponent = base_type(binary.type), base_type(binary.right.type)
-        if not is_float(kind):
-            arguments = (f"i64 {self.to_i64(left, kind)}", f"i64 {self.to_i64(right, exponent)}")
-            return self.resize(self.helper("power", "i64", *arguments), "i64", scalar_llvm(kind), signed=True)
         wide = right if is_float(exponent) else self._to_float(right, exponent, IecType.LREAL)
         if exponent is IecType.REAL:
             wide = self._widened(right, exponent)

@@ -1,26 +1,9 @@
-"""Integer power and BCD."""
+"""Numbers in binary-coded decimal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-
-
-def power(base: int, exponent: int) -> int:
-    """Integer power, wrapping at 64 bits; 0 for a negative exponent but for bases 1 and -1."""
-    if exponent < 0:
-        if base == 1:
-            return 1
-        if base == -1:
-            return 1 if exponent % 2 == 0 else -1
-        return 0
-    result = 1
-    while exponent > 0:
-        if exponent & 1:
-            result = result * base
-        base = base * base
-        exponent = exponent >> 1
-    return result
 
 
 def bcd_encode(value: int, digits: int) -> int:
@@ -50,7 +33,6 @@ def bcd_valid(bits: int) -> int:
 
 
 HELPERS: dict[str, tuple[Callable[..., Any], str]] = {
-    "power": (power, "i i i"),
     "bcd_encode": (bcd_encode, "i i i"),
     "bcd_decode": (bcd_decode, "i i"),
     "bcd_valid": (bcd_valid, "i i"),

@@ -14,6 +14,7 @@ from programs.diagnostics import closest
 from programs.symbols import PouSymbol, VariableSymbol
 
 DEFAULT_TASK = "main"
+TASK_SUFFIX = "_task"  # of what a task runs for a program whose memory is shared
 DEFAULT_PERIOD_NS = 10_000_000
 PERIOD_MIN_NS = 10_000  # below this no operating system wakes a thread in time
 PERIOD_MAX_NS = 24 * 3_600 * 1_000_000_000
@@ -38,6 +39,22 @@ class Configurations:
                 self._resource(resource, prefix=self._prefix(configuration, resource))
         if not self.context.configurations:
             self._default()
+        self.instances = [self._shared(instance) for instance in self.instances]
+
+    def _shared(self, instance: hir.ProgramInstance) -> hir.ProgramInstance:
+        """CODESYS: a program that others use by its name has one memory; its task calls that."""
+        variable = self.context.programs.get(instance.pou)
+        if variable is None:
+            return instance
+        unit = self.context.pous[instance.pou]
+        place = hir.VariablePlace(variable, variable.type, unit.pou.line)
+        call = hir.CallBlock(place, unit.key, instance.inputs, instance.outputs, line=unit.pou.line)
+        key = f"{unit.key}.{TASK_SUFFIX}"
+        pou = hir.Pou(key, "program", [], [call], file=unit.pou.file, line=unit.pou.line)
+        pou.end_line = unit.pou.end_line
+        self.context.pous[key] = PouSymbol(key, "program", unit.scope, pou, None)
+        self.context.calls[key] = {unit.key}
+        return hir.ProgramInstance(f"{instance.name}.{TASK_SUFFIX}", key, instance.task)
 
     def _prefix(self, configuration: ast.Configuration, resource: ast.Resource) -> str:
         """Instances are named by the resource where there are several."""
@@ -46,12 +63,11 @@ class Configurations:
 
     def _default(self) -> None:
         """Without a configuration every program runs in one cyclic task."""
+        called = {key for keys in self.context.calls.values() for key in keys}
         programs = [
             symbol
             for symbol in self.context.pous.values()
-            if symbol.kind == "program"
-            and symbol.node is not None
-            and symbol.key not in self.context.programs
+            if symbol.kind == "program" and symbol.node is not None and symbol.key not in called
         ]
         if not programs:
             return

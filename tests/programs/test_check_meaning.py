@@ -390,3 +390,24 @@ def test_configured_address_when_in_a_block_then_image_is_copied() -> None:
     found = both(text)
     assert found.scan(task="main") == 0
     assert [found.read(path) for path in ("%QX0.0", "%QX0.1", "p.v1.n", "p.v2.n")] == [True, False, 1, 8]
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_program_when_others_read_it_by_name_then_it_still_runs_in_its_task(configured: bool) -> None:
+    text = """
+    PROGRAM Main VAR seen : INT; END_VAR seen := Source.n * 10; END_PROGRAM
+    PROGRAM Source VAR n : INT := 4; END_VAR n := n + 1; END_PROGRAM
+    """
+    if configured:
+        text += """
+        CONFIGURATION C RESOURCE R ON PLC
+          TASK main(INTERVAL := T#10ms);
+          PROGRAM Source WITH main : Source;
+          PROGRAM Main WITH main : Main;
+        END_RESOURCE END_CONFIGURATION
+        """
+    found = both(text, dialect="codesys")
+    for scan in range(2):
+        assert found.scan(now_ns=scan * 10_000_000, task="main") == 0
+    assert found.read("Source.n") == 6
+    assert found.read("Main.seen") == (60 if configured else 50)

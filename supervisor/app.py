@@ -33,6 +33,7 @@ from supervisor.housekeeping import Housekeeping
 from supervisor.ingest import Ingest
 from supervisor.link_server import LinkServer
 from supervisor.live import Bus
+from supervisor.log import AccessLog
 from supervisor.metrics import Measured, Metrics
 from supervisor.middleware import BodyLimit, RateLimit, SecurityHeaders
 from supervisor.people import PeopleService
@@ -154,6 +155,7 @@ def create_app(settings: Settings, *, now_ns: Clock = time.time_ns) -> Starlette
         middleware=[
             Middleware(SecurityHeaders, headers=pages.SECURITY_HEADERS, tls=settings.tls),
             Middleware(Measured, metrics=parts.metrics),
+            Middleware(AccessLog),
             Middleware(RateLimit),
             Middleware(BodyLimit),
         ],

@@ -21,6 +21,7 @@ import uvicorn
 from runtime.link import FRAME_SIZE_MAX
 from scan.problem import TickworkError, fail
 from supervisor.app import Parts, create_app
+from supervisor.log import start_logging, stop_logging
 from supervisor.model import Actor, Role
 from supervisor.secrets_store import write_private
 from supervisor.settings import Ready, Settings
@@ -38,9 +39,13 @@ def serve(settings: Settings) -> int:
     os.umask(0o077)  # everything that is written here is the owner's alone
     with _locked(settings.data_dir), _bound(settings) as listener:
         _more_files()
-        app = create_app(settings)
-        server = Server(_config(app, settings), app.state.parts, settings)
-        server.run(sockets=[listener])
+        handler = start_logging(settings.data_dir)
+        try:
+            app = create_app(settings)
+            server = Server(_config(app, settings), app.state.parts, settings)
+            server.run(sockets=[listener])
+        finally:
+            stop_logging(handler)
         return 0 if server.started else 1
 
 

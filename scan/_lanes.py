@@ -56,8 +56,8 @@ def writes_to(task: int, offset: int) -> bool:
     """Whether the task copies the shared byte at ``offset`` out at its end."""
     regions = get(task, w.K_WRITES)
     for index in range(get(task, w.K_WRITE_COUNT)):
-        start = get(regions, 2 * index)
-        if start <= offset < start + get(regions, 2 * index + 1):
+        start = get(regions, 3 * index)
+        if start <= offset < start + get(regions, 3 * index + 1):
             return True
     return False
 

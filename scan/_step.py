@@ -24,6 +24,7 @@ from scan._memory import (
     get_byte,
     get_half,
     put,
+    put_byte,
     put_half,
     put_release,
 )
@@ -131,6 +132,7 @@ def begin(slot: int, start_ns: int, now_ns: int, wall_ns: int) -> int:
     if get(program, w.Q_SINGLE) == 0:
         shared = get(program, w.Q_SHARED_OFFSET)
         copy(get(task, w.K_BLOCK) + shared, master + shared, get(program, w.Q_SHARED_SIZE))
+        copy(get(task, w.K_BEFORE), master + shared, get(program, w.Q_SHARED_SIZE))
     set_context(engine, task, now_ns, wall_ns)
     put(engine, w.E_RUNNING, get(engine, w.E_RUNNING) + 1)
     put(slot, w.X_ABORTED_NS, 0)
@@ -143,6 +145,16 @@ def begin(slot: int, start_ns: int, now_ns: int, wall_ns: int) -> int:
 
 
 @compiled
+def merge_bits(target: int, source: int, before: int, size: int) -> None:
+    """Copies the bits that the task changed: the others of a byte may belong to another task."""
+    for index in range(size):
+        mine = get_byte(source + index)
+        changed = mine ^ get_byte(before + index)
+        if changed != 0:
+            put_byte(target + index, (get_byte(target + index) & (255 - changed)) | (mine & changed))
+
+
+@compiled
 def copy_out(program: int, task: int) -> None:
     """What the task may write of the shared part, and its own instances for snapshot and digest."""
     if get(program, w.Q_SINGLE) == 1:
@@ -150,9 +162,14 @@ def copy_out(program: int, task: int) -> None:
     master = get(program, w.Q_BLOCK)
     block = get(task, w.K_BLOCK)
     regions = get(task, w.K_WRITES)
+    before = get(task, w.K_BEFORE) - get(program, w.Q_SHARED_OFFSET)
     for index in range(get(task, w.K_WRITE_COUNT)):
-        offset = get(regions, 2 * index)
-        copy(master + offset, block + offset, get(regions, 2 * index + 1))
+        offset = get(regions, 3 * index)
+        size = get(regions, 3 * index + 1)
+        if get(regions, 3 * index + 2) == 0:
+            copy(master + offset, block + offset, size)
+        else:
+            merge_bits(master + offset, block + offset, before + offset, size)
     regions = get(task, w.K_OWNED)
     for index in range(get(task, w.K_OWNED_COUNT)):
         offset = get(regions, 2 * index)

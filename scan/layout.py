@@ -276,7 +276,7 @@ CONVERT_UNSIGNED, CONVERT_SIGNED, CONVERT_REAL, CONVERT_UNSIGNED_TO_REAL, CONVER
     K_KIND,
     K_PERIOD_NS,
     K_STATS,  # address of T words
-    K_WRITES,  # address of (offset, size) pairs: shared bytes copied out
+    K_WRITES,  # address of (offset, size, by bits) triples: shared bytes copied out
     K_WRITE_COUNT,
     K_OWNED,  # address of (offset, size) pairs: instance bytes of this task
     K_OWNED_COUNT,
@@ -292,7 +292,8 @@ CONVERT_UNSIGNED, CONVERT_SIGNED, CONVERT_REAL, CONVERT_UNSIGNED_TO_REAL, CONVER
     K_SCAN,
     K_LAST_START_NS,
     K_LAST_DUE_NS,
-) = range(22)
+    K_BEFORE,  # address: the shared part as it was copied in
+) = range(23)
 TASK_WORDS = 32
 TASK_CYCLIC, TASK_EVENT, TASK_FREE = range(3)
 

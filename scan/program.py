@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -134,11 +135,27 @@ def owned_regions(application: Application, owner: str) -> list[tuple[int, int]]
     return [(start, end - start) for start, end in regions]
 
 
-def pack_regions(regions: Iterable[tuple[int, int]]) -> tuple[Words, int]:
-    flat = [word for region in regions for word in region]
+def written_regions(application: Application, spec: TaskSpec) -> list[tuple[int, int, int]]:
+    """What a task copies out: (offset, size, by bits). By bits go %Q and %M: tasks may share a byte of them."""
+    images = [
+        (one.offset, one.offset + one.size) for one in (application.outputs, application.markers) if one.size
+    ]
+    cuts = sorted({edge for image in images for edge in image})
+    regions = []
+    for region in spec.writes:
+        end = region.offset + region.size
+        edges = [region.offset, *(cut for cut in cuts if region.offset < cut < end), end]
+        for start, stop in pairwise(edges):
+            by_bits = any(low <= start < high for low, high in images)
+            regions.append((start, stop - start, int(by_bits)))
+    return regions
+
+
+def pack_rows(rows: Sequence[tuple[int, ...]]) -> Words:
+    flat = [word for row in rows for word in row]
     words = make_words(max(len(flat), 1))
     words[: len(flat)] = flat
-    return words, len(flat) // 2
+    return words
 
 
 def make_safe_image(size: int, safe: Sequence[SafeValue]) -> tuple[Bytes, Bytes]:
@@ -232,21 +249,23 @@ class Program:
         words = make_words(w.TASK_WORDS)
         context = make_area(CONTEXT_DTYPE.itemsize)
         block = self.block if len(self.specs) == 1 else make_area(self.application.block_size)
-        writes, write_count = pack_regions((region.offset, region.size) for region in spec.writes)
-        owned, owned_count = pack_regions(owned_regions(self.application, spec.name))
+        written, own = written_regions(self.application, spec), owned_regions(self.application, spec.name)
+        writes, owned = pack_rows(written), pack_rows(own)
+        before = make_area(self.application.shared.size)
         words[w.K_ENTRY] = entries[spec.entry] if spec.entry else 0
         words[w.K_BLOCK], words[w.K_CONTEXT] = address_of(block), address_of(context)
+        words[w.K_BEFORE] = address_of(before)
         words[w.K_KIND] = KINDS[spec.kind]
         words[w.K_PERIOD_NS] = max(spec.period_ns, 1)
-        words[w.K_WRITES], words[w.K_WRITE_COUNT] = address_of(writes), write_count
-        words[w.K_OWNED], words[w.K_OWNED_COUNT] = address_of(owned), owned_count
+        words[w.K_WRITES], words[w.K_WRITE_COUNT] = address_of(writes), len(written)
+        words[w.K_OWNED], words[w.K_OWNED_COUNT] = address_of(owned), len(own)
         default_ns = max(WATCHDOG_PERIODS * spec.period_ns if spec.kind == "cyclic" else 0, WATCHDOG_MIN_NS)
         words[w.K_WATCHDOG_NS] = int(options.watchdog_ms * 1e6) or default_ns
         words[w.K_OVERRUN_LIMIT] = options.overrun_limit
         words[w.K_OVERRUN_FAULT] = int(options.overrun_action == "fault")
         self._fill_event(spec, words, slots)
         self._fill_stats(spec, words, slot)
-        return TaskMemory(spec, slot, words, block, context, (writes, owned))
+        return TaskMemory(spec, slot, words, block, context, (writes, owned, before))
 
     def _fill_event(self, spec: TaskSpec, words: Words, slots: Mapping[str, int]) -> None:
         words[w.K_EVENT_OFFSET], words[w.K_EVENT_OWNER] = -1, -1

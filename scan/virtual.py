@@ -46,7 +46,8 @@ class VirtualEngine:
     """One application in virtual time. Not for several threads.
 
     ``entries`` maps the entry names of the tasks to addresses of native code; without it the application's own object
-    code is loaded. Raises TickworkError SC3002, SC3003.
+    code is loaded. ``slots`` are those of the tasks in the process that wrote the records to be replayed.
+    Raises TickworkError SC3002, SC3003.
     """
 
     def __init__(
@@ -56,10 +57,11 @@ class VirtualEngine:
         entries: Mapping[str, int] | None = None,
         native: NativeEngine | None = None,
         cache: pathlib.Path | None = None,
+        slots: Mapping[str, int] | None = None,
     ) -> None:
         self._native = native or load_engine(cache)
         self._memory = EngineMemory(clocked=False)
-        self._slots = SlotTable()
+        self._slots = SlotTable(slots)
         self._lane = np.zeros(
             w.LANE_HEADER_SIZE // 8 + (w.COMMANDS_MAX * w.COMMAND_SIZE + w.ACKS_MAX * w.ACK_SIZE) // 8,
             np.int64,
@@ -128,9 +130,13 @@ class VirtualEngine:
         inputs: bytes | None = None,
         scan: int = 0,
         first_scan: bool = False,
+        generation: int = 0,
     ) -> None:
-        """The state of a checkpoint: the block, the force table (``Snapshot.force_table``), the true inputs (default:
-        those in the block), the number of the last scan. Raises TickworkError SC3003 when the sizes do not fit."""
+        """The state of a checkpoint: block, force table (``Snapshot.force_table``), true inputs (default:
+        those in the block), the number of the last scan, the generation that recorded commands carry (0: this engine's).
+
+        Raises TickworkError SC3003 when the sizes do not fit.
+        """
         if (
             len(image) != len(self.block)
             or len(forces) % w.FORCE_SIZE
@@ -143,6 +149,8 @@ class VirtualEngine:
         self._program.restore(image, forces, first_scan=first_scan)
         if inputs is not None:
             self.set_inputs(inputs)
+        self._generation = generation or self._generation
+        self._program.words[w.Q_GENERATION] = self._generation
         self._memory.words[w.E_SCAN] = scan
         self._memory.words[w.E_RUNNING] = 0
         self._memory.slots[:, w.X_STARTED_NS] = 0

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scan import TickworkError, VirtualEngine
+from scan import IecType, TaskSpec, TickworkError, VirtualEngine
 from scan import layout as w
+from scan.abi import Region
 from scan.native import load_engine
 from scan.program import address_of, make_words
 from tests.scan.test_virtual import two_tasks
-from tests.scan.toy import Toy, counter
+from tests.scan.toy import Toy, counter, load, store
 
 MS = 1_000_000
 
@@ -161,3 +162,29 @@ def test_restore_when_block_has_another_size_then_refused(size: int) -> None:
 def test_digest_when_computed_then_it_is_that_of_the_block() -> None:
     engine = shared_engine()
     assert engine.digest() == hashlib.sha256(engine.block.tobytes()).hexdigest()
+
+
+def record(kind: int, scan: int, slot: int, *rest: int) -> bytes:
+    words = [0, scan, slot, scan * MS, *rest]
+    words[0] = 8 * len(words) << 8 | kind
+    return np.array(words, np.int64).tobytes()
+
+
+def test_tasks_when_they_share_a_byte_of_outputs_then_neither_undoes_the_other() -> None:
+    """``Long`` begins, ``Short`` sets its bit and ends within, ``Long`` sets another bit and ends."""
+    lint = IecType.LINT
+    outputs = Region(64 + 64, 8)
+    tasks = tuple(TaskSpec(name, name.lower(), period_ns=MS, writes=(outputs,)) for name in ("Long", "Short"))
+    bodies = {
+        "Long": load("o", "Out") + "  %n = or i64 %o, 1\n" + store("Out", "%n"),
+        "Short": load("o", "Out") + "  %n = or i64 %o, 2\n" + store("Out", "%n"),
+    }
+    engine = VirtualEngine(Toy({"Out": (lint, "Q", 0)}, bodies, tasks).build())
+    data = (
+        record(w.RECORD_SCAN, 1, 0, 0, w.RECORD_FLAG_FIRST_SCAN, 0)
+        + record(w.RECORD_SCAN, 2, 1, 0, w.RECORD_FLAG_FIRST_SCAN | 1 << w.RECORD_RUNNING_SHIFT, 0)
+        + record(w.RECORD_FINISH, 2, 1)
+        + record(w.RECORD_FINISH, 2, 0)
+    )
+    assert engine.replay(data) == len(data)
+    assert engine.read("Out") == 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from scan import layout as w
 from scan.field_io import HEARTBEAT_TIMEOUT_NS
@@ -68,8 +68,8 @@ WATCH_SLOT, OWNER_SLOT = w.TASKS_MAX, w.TASKS_MAX + 1  # scratch of the watchdog
 class SlotTable:
     """Which task has which slot; a name keeps its slot over all programs of a process."""
 
-    def __init__(self) -> None:
-        self._slots: dict[str, int] = {}
+    def __init__(self, slots: Mapping[str, int] | None = None) -> None:
+        self._slots: dict[str, int] = dict(slots or {})
 
     def claim(self, names: Iterable[str], used: Iterable[str]) -> dict[str, int]:
         """Slots for the names; those of tasks that are neither named nor used are given away."""

@@ -115,7 +115,7 @@ class BodyArguments(BodyStandard):
             return member
         bound.ok = False
         known = [p.name for p in unit.parameters]
-        meant = closest(argument.name.name, known)
+        meant = self.context.pin_aliases(unit).get(upper) or closest(argument.name.name, known)
         self.error(
             "ST4001",
             argument.name,

@@ -250,13 +250,19 @@ class Context:
             self._add_aliases(symbol)
         return symbol
 
-    @staticmethod
-    def _add_aliases(symbol: PouSymbol) -> None:
+    def _add_aliases(self, symbol: PouSymbol) -> None:
         """CODESYS's names for pins, as further names of the same variables."""
-        for family, aliases in BLOCK_ALIASES.items():
-            if symbol.key == family or symbol.key.startswith(f"{family}_"):
-                for alias, member in aliases.items():
-                    symbol.members.setdefault(alias, symbol.members[member])
+        for alias, member in self.pin_aliases(symbol).items():
+            symbol.members.setdefault(alias, symbol.members[member])
+
+    @staticmethod
+    def pin_aliases(symbol: PouSymbol) -> dict[str, str]:
+        """CODESYS's names for the pins of a standard block, and the standard's."""
+        if symbol.node is None:
+            for family, aliases in BLOCK_ALIASES.items():
+                if symbol.key == family or symbol.key.startswith(f"{family}_"):
+                    return aliases
+        return {}
 
     def path(self, names: ast.Name | ast.Member) -> list[ast.Name]:
         """The parts of a dotted name; empty if it is none."""

@@ -10,7 +10,7 @@ import msgspec
 from drivers.modbus.server_config import ModbusServerSection
 from drivers.opcua.config import OpcUaSection
 from runtime.link import DeviceStatus, Event
-from runtime.plant import Plant, SupervisorSection
+from runtime.plant import Plant, RecorderSection, SupervisorSection
 
 __all__ = ["DeviceStatus", "Event", "Facts", "GateJob", "version"]
 
@@ -25,6 +25,7 @@ class GateJob(msgspec.Struct, frozen=True):
     supervisor: SupervisorSection | None = None
     opcua: OpcUaSection | None = None
     modbus_server: ModbusServerSection | None = None
+    recorder: RecorderSection = RecorderSection()
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -46,7 +47,16 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def gate_job(plant: Plant, segments: pathlib.Path, state: pathlib.Path) -> GateJob:
-    return GateJob(plant.name, version(), segments, state, plant.supervisor, plant.opcua, plant.modbus_server)
+    return GateJob(
+        plant.name,
+        version(),
+        segments,
+        state,
+        plant.supervisor,
+        plant.opcua,
+        plant.modbus_server,
+        plant.recorder,
+    )
 
 
 def version() -> str:

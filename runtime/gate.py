@@ -30,6 +30,7 @@ from runtime.gate_link import GateLink, describe_link
 from runtime.gate_servers import Hosted, Server
 from runtime.link import Command, DeployState, Event, Status
 from runtime.local_socket import LocalServer
+from runtime.recorder import Recorder
 from runtime.state import StateDirectory
 from runtime.uplink_identity import Identity
 from runtime.uplink_report import status
@@ -68,6 +69,8 @@ class Gate:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._run_link())
                 group.create_task(self._tend())
+                if self._job.recorder.enabled:
+                    group.create_task(self._recorder().run())
                 for server in self._servers:
                     group.create_task(server.run())
         finally:
@@ -91,6 +94,21 @@ class Gate:
                 self._local.broadcast("deploy", state=fields["state"])
                 if self._link is not None:
                     self._link.deploy_state(msgspec.convert(fields["state"], DeployState))
+
+    # ---------------------------------------------------------------- recorder
+
+    def _recorder(self) -> Recorder:
+        """It writes in a thread: it has a view of its own, and its notes come back to the loop."""
+        loop = asyncio.get_running_loop()
+
+        def note(text: str, severity: str) -> None:
+            event = Event(time.time_ns(), "recorder", "recorder", text, severity=severity)
+            loop.call_soon_threadsafe(self._journal.note, event)
+
+        return Recorder(
+            scan.NodeView.open(self._job.segments), segments=self._job.segments, folder=self._state.recordings,
+            section=self._job.recorder, node=self._job.name, now_ns=time.time_ns, note=note,
+        )  # fmt: skip
 
     # ---------------------------------------------------------------- servers
 

@@ -5,6 +5,7 @@ Rules.
 * A checkpoint is taken from a snapshot in which no task was in a scan, with the inputs as that scan took them; a
   replay starts at any of them.
 * The applications that run are kept beside the segments, so a recording can be replayed on its own.
+* The place of a loss, of a start and of an online change is a full record: a replay never runs over it.
 * After a fault the files of its last seconds are kept in a folder of their own, out of the reach of the retention.
 """
 
@@ -15,6 +16,7 @@ import hashlib
 import os
 import pathlib
 import secrets
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -25,6 +27,7 @@ from runtime.plant import RecorderSection
 from scan import layout as w
 from scan import recording as r
 from scan.abi import Application
+from scan.problem import TickworkError
 from scan.record_ring import RecordReader
 
 log = structlog.get_logger("tickwork.recorder")
@@ -37,12 +40,14 @@ SEGMENT_SIZE = 8 * 1024 * 1024
 SEGMENT_NS = 60_000_000_000
 FAULT_KEPT_NS = 10_000_000_000
 FAULTS_MAX = 20
+APPLICATIONS_MAX = 20
 RETRY_S = 5.0
 SUFFIX = ".twr"
 
 
 class Recorder:
-    """One node's recorder. ``now_ns`` gives UTC nanoseconds; ``note`` takes a sentence for the journal."""
+    """One node's recorder. ``view`` is its own; ``now_ns`` gives UTC nanoseconds; ``note`` takes a sentence and its
+    severity for the journal, in any thread."""
 
     def __init__(
         self,
@@ -63,8 +68,9 @@ class Recorder:
         self._size = self._opened_ns = 0
         self._pending = bytearray()
         self._pending_ns = 0
-        self._inputs = np.zeros(0, np.int64)
+        self._inputs: np.ndarray | None = None  # %I as the last scan took it; None until a full record
         self._last_scan = 0
+        self._lock = threading.Lock()
         self._checkpoint_ns = 0
         self._faulted = False
 
@@ -74,38 +80,50 @@ class Recorder:
         try:
             while True:
                 try:
-                    self.pump()
+                    await asyncio.to_thread(self.pump)
                     told = False
-                except OSError as error:
+                except TickworkError as error:  # the scan process starts anew
+                    log.debug("nothing to record", error=str(error))
+                except Exception as error:  # whatever a disk does must not cost what else the gate does
                     if not told:
                         self._note(f"the recorder cannot write: {error}", "error")
-                    told, self._file = True, None
+                    told = True
+                    self._abandon()
                     await asyncio.sleep(RETRY_S)
                 await asyncio.sleep(PUMP_S)
         finally:
             self.close()
 
     def pump(self) -> None:
-        """Drain the ring once, and write what is due. Raises OSError."""
-        now_ns = self._now_ns()
+        """Drain the ring once, and write what is due. Raises OSError, TickworkError."""
+        with self._lock:
+            self._pump(self._now_ns())
+
+    def _pump(self, now_ns: int) -> None:
         self._view.refresh()
         wanted = self._quiet_snapshot(now_ns)
         data = self._reader.drain()
         lost = self._reader.take_lost()
         if data:
             self._pending_ns = self._pending_ns or now_ns
-            self._pending += data
-        checkpoint = self._walk(data, wanted)
+        checkpoint, split = self._walk(data, wanted)
+        self._pending += data[:split]
+        if checkpoint is not None:
+            self._flush(now_ns)
+            self._append(r.encode_checkpoint(checkpoint), now_ns)
+            self._checkpoint_ns = now_ns
+        self._pending += data[split:]
+        self._finish(now_ns, lost)
+
+    def _finish(self, now_ns: int, lost: int) -> None:
+        """Writes and rotates what is due after a drain."""
         if lost:
             self._flush(now_ns)
             self._append(r.encode_loss(lost, scan=self._last_scan, wall_ns=now_ns), now_ns)
+            self._checkpoint_ns = 0
             self._note(f"{lost} records found no room in the ring and are lost", "warning")
-        full = len(self._pending) >= FRAME_SIZE or (self._pending and now_ns - self._pending_ns >= FRAME_NS)
-        if full or checkpoint is not None:
+        if len(self._pending) >= FRAME_SIZE or (self._pending and now_ns - self._pending_ns >= FRAME_NS):
             self._flush(now_ns)
-        if checkpoint is not None:
-            self._append(r.encode_checkpoint(checkpoint), now_ns)
-            self._checkpoint_ns = now_ns
         if self._faulted:
             self._faulted = False
             self._keep_fault(now_ns)
@@ -114,11 +132,20 @@ class Recorder:
 
     def close(self) -> None:
         """Write what is pending; the scan stops recording."""
-        try:
-            self._flush(self._now_ns())
-        except OSError as error:
-            log.warning("the last records could not be written", error=str(error))
-        self._reader.close()
+        with self._lock:
+            try:
+                self._flush(self._now_ns())
+            except OSError as error:
+                log.warning("the last records could not be written", error=str(error))
+            self._reader.close()
+
+    def _abandon(self) -> None:
+        """After a failed write: what was not written is a gap, and a new file begins with the next records."""
+        with self._lock:
+            self._pending.clear()
+            self._boot = secrets.token_hex(8)  # a replay does not run on from the file before
+            self._file, self._checkpoint_ns, self._inputs = None, 0, None
+            self._reader.restart()
 
     # ---------------------------------------------------------------- records
 
@@ -126,36 +153,56 @@ class Recorder:
         if now_ns - self._checkpoint_ns < CHECKPOINT_NS or self._view.application is None:
             return None
         snapshot = self._view.snapshot()
-        return snapshot if snapshot.quiet and snapshot.generation == self._view.generation else None
+        going = snapshot.state in (scan.NodeState.RUNNING, scan.NodeState.TRIAL)
+        return snapshot if snapshot.quiet and going else None
 
-    def _walk(self, data: bytes, wanted: scan.Snapshot | None) -> r.Checkpoint | None:
-        """Follow the inputs through the records; the checkpoint at the wanted snapshot if its scan is met."""
-        found = None
-        if wanted is not None and wanted.scan == self._last_scan and len(self._inputs):
-            found = self._checkpoint(wanted)
+    def _walk(self, data: bytes, wanted: scan.Snapshot | None) -> tuple[r.Checkpoint | None, int]:
+        """Follow the inputs through the records; the checkpoint at the wanted snapshot if its scan is met, and the
+        bytes of records that belong before it."""
+        found, split, position = None, len(data), 0
+        if wanted is not None and wanted.scan == self._last_scan and self._inputs is not None:
+            found, split = self._checkpoint(wanted), 0
         for record in r.iterate_records(np.frombuffer(data, np.int64)):
+            if found is not None and record.scan == found.scan:
+                split = position + record.words.nbytes
+            position += record.words.nbytes
             self._last_scan = record.scan
+            if self._begins_anew(record):
+                found, split = None, len(data)
             if record.kind == w.RECORD_SCAN:
                 self._follow_inputs(record)
-                if wanted is not None and record.scan == wanted.scan:
-                    found = self._checkpoint(wanted)
-            elif record.kind == w.RECORD_FAULT:
-                self._faulted = True
-            elif record.kind == w.RECORD_START:
-                self._checkpoint_ns = 0
-        return found
+                if wanted is not None and record.scan == wanted.scan and self._inputs is not None:
+                    found, split = self._checkpoint(wanted), position
+        return found, split
+
+    def _begins_anew(self, record: r.Record) -> bool:
+        """Notes a fault or a start; whether a state before this record says nothing about those after it."""
+        if record.kind == w.RECORD_FAULT:
+            self._faulted = True
+            return True
+        if record.kind == w.RECORD_START:
+            self._checkpoint_ns, self._inputs = 0, None
+            return True
+        full = record.kind == w.RECORD_SCAN and bool(
+            int(record.words[w.RECORD_HEAD_WORDS + 1]) & w.RECORD_FLAG_FULL
+        )
+        if full:
+            self._checkpoint_ns = 0
+        return full
 
     def _follow_inputs(self, record: r.Record) -> None:
         head = w.RECORD_HEAD_WORDS
         changes = record.words[head + 3 :].reshape(-1, 2)
         if int(record.words[head + 1]) & w.RECORD_FLAG_FULL:
             self._inputs = np.zeros(len(changes), np.int64)
+        if self._inputs is None:
+            return
         if len(changes) and int(changes[:, 0].max()) < len(self._inputs):
             self._inputs[changes[:, 0]] = changes[:, 1]
 
     def _checkpoint(self, snapshot: scan.Snapshot) -> r.Checkpoint:
         application = self._view.application
-        assert application is not None
+        assert application is not None and self._inputs is not None
         self._keep_application(application)
         block = snapshot.block.tobytes()
         return r.Checkpoint(
@@ -168,6 +215,7 @@ class Recorder:
             inputs=self._inputs.tobytes()[: application.inputs.size],
             forces=(snapshot.force_table,),
             digest=hashlib.sha256(block).hexdigest(),
+            slots=self._view.task_slots(),
         )
 
     # ---------------------------------------------------------------- files
@@ -175,7 +223,10 @@ class Recorder:
     def _keep_application(self, application: Application) -> None:
         target = self._folder / "applications" / f"{application.digest}.app"
         source = self._segments / f"program-{application.digest[:16]}.app"
-        if target.exists() or not source.exists():
+        if target.exists():
+            os.utime(target)  # still in use: the oldest go first
+            return
+        if not source.exists():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_suffix(".new")
@@ -223,6 +274,10 @@ class Recorder:
             if total <= self._limits.size_mb * 1024 * 1024 and int(path.stem) >= oldest_ns:
                 break
             total -= sizes[path]
+            path.unlink()
+
+        applications = (self._folder / "applications").glob("*.app")
+        for path in sorted(applications, key=lambda one: one.stat().st_mtime)[:-APPLICATIONS_MAX]:
             path.unlink()
 
     def _keep_fault(self, now_ns: int) -> None:

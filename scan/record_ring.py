@@ -47,6 +47,10 @@ class RecordReader:
         since, self._lost_before = lost - self._lost_before, lost
         return since
 
+    def restart(self) -> None:
+        """Leaves what is in the ring; the next scan records the whole input image."""
+        self._segment = None
+
     def close(self) -> None:
         """The scan stops recording."""
         if self._segment is not None:

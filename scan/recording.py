@@ -72,6 +72,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     inputs: bytes  # %I as the scan last took it, before any force
     forces: tuple[bytes, ...] = ()
     digest: str = ""  # hex sha256 of ``block``
+    slots: dict[str, int] = {}  # slot of each task, as the records number them
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -171,28 +172,35 @@ def check_records(data: bytes) -> npt.NDArray[np.int64]:
     if len(data) % 8:
         raise fail("SC4003", "records do not end at a word", found=f"{len(data)} bytes")
     words = np.frombuffer(data, np.int64)
-    position = 0
-    while position < len(words):
-        kind, size = int(words[position]) & 0xFF, int(words[position]) >> 8
-        length = size // 8
-        good = w.RECORD_SCAN <= kind <= w.RECORD_FINISH and size % 8 == 0 and length >= w.RECORD_HEAD_WORDS
-        if (
-            not good
-            or position + length > len(words)
-            or not _fits_kind(kind, words[position : position + length])
-        ):
-            raise fail(
-                "SC4003", "a record is not whole", found=f"kind {kind}, {size} bytes at word {position}"
-            )
-        position += length
+    record_positions(words)
     return words
 
 
-def _fits_kind(kind: int, words: npt.NDArray[np.int64]) -> bool:
-    if kind != w.RECORD_SCAN:
-        return True
-    head = w.RECORD_HEAD_WORDS
-    return len(words) >= head + 3 and len(words) == head + 3 + 2 * int(words[head + 2])
+def record_positions(words: npt.NDArray[np.int64]) -> list[int]:
+    """Where each record begins. Raises TickworkError SC4003 when one of them is not whole."""
+    plain: list[int] = words.tolist()  # plain numbers: a walk over arrays takes five times as long
+    positions: list[int] = []
+    position, end = 0, len(plain)
+    while position < end:
+        first = plain[position]
+        length = first >> 11
+        if not _is_record(plain, position, first, length):
+            found = f"kind {first & 0xFF}, {first >> 8} bytes at word {position}"
+            raise fail("SC4003", "a record is not whole", found=found)
+        positions.append(position)
+        position += length
+    return positions
+
+
+def _is_record(words: list[int], position: int, first: int, length: int) -> bool:
+    kind, head = first & 0xFF, w.RECORD_HEAD_WORDS
+    if not w.RECORD_SCAN <= kind <= w.RECORD_FINISH or first >> 8 & 7 or length < head:
+        return False
+    if position + length > len(words):
+        return False
+    return kind != w.RECORD_SCAN or (
+        length >= head + 3 and length == head + 3 + 2 * words[position + head + 2]
+    )
 
 
 def iterate_records(words: npt.NDArray[np.int64]) -> Iterator[Record]:

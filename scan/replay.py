@@ -1,7 +1,7 @@
 """Replay: recorded scans run again from a checkpoint, and every later checkpoint has to be met bit for bit.
 
-With another program the replay is *open-loop*: the recorded inputs do not react to its outputs. Both programs then run
-side by side over the same records, and their outputs are compared scan by scan.
+Theory. A stretch begins at a checkpoint and holds the records behind it. It ends at the next checkpoint, which must be
+met, or earlier at a record that a replay cannot cross: a full record (a loss, a start) or the start of another program.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from scan import layout as w
 from scan import recording as r
-from scan.abi import Application, Symbol, decode_application
+from scan.abi import Application, decode_application
 from scan.problem import Place, fail
+from scan.state import NodeState
 from scan.values import Value, read_value
 from scan.virtual import ProgramFault, VirtualEngine
 
@@ -29,10 +30,11 @@ Progress = Callable[[int, int], None]  # scans done, scans in all
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A checkpoint that the replay did not meet: scan, and the variables that differ."""
+    """A checkpoint that the replay did not meet: scan, and the variables that differ; or a fault of its own."""
 
     scan: int
     variables: tuple[str, ...]
+    fault: ProgramFault | None = None
 
 
 @dataclass(slots=True)
@@ -41,7 +43,9 @@ class Report:
     checkpoints: int = 0  # met bit for bit
     mismatches: list[Mismatch] = field(default_factory=list)
     gaps: int = 0  # places where records were lost or the file is damaged
-    faults: list[tuple[int, ProgramFault]] = field(default_factory=list)
+    faults: list[tuple[int, ProgramFault | None]] = field(
+        default_factory=list
+    )  # None: it does not recur here
     recorded_ns: int = 0
     elapsed_ns: int = 0
 
@@ -53,11 +57,24 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Records between two checkpoints: ``words`` are those after ``start`` up to the scan of ``end`` (None: the end)."""
+    """Records behind the checkpoint ``start``: up to the scan of ``end``, or (None) as far as they go."""
 
     start: r.Checkpoint
     end: r.Checkpoint | None
     words: Words
+    positions: list[int]  # where each record begins
+
+    @property
+    def scans(self) -> int:
+        kinds = self.words[self.positions] & 0xFF if self.positions else self.words[:0]
+        return int(np.count_nonzero(kinds == w.RECORD_SCAN))
+
+    @property
+    def duration_ns(self) -> int:
+        return int(self.words[self.positions[-1] + 3]) - self.start.now_ns if self.positions else 0
+
+    def records(self) -> Iterator[r.Record]:
+        return r.iterate_records(self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +89,24 @@ class Recording:
         return [frame.checkpoint() for frame in self.frames if frame.kind == r.FrameKind.CHECKPOINT]
 
     def stretches(self) -> Iterator[Stretch]:
-        """The parts that can be replayed. A loss ends one; the next begins at the next checkpoint."""
+        """The parts that can be replayed. A gap, a start, an online change end one; the next checkpoint begins one."""
         start: r.Checkpoint | None = None
-        collected: list[Words] = []
+        parts: list[Words] = []
+        boot = ""
         for frame in self.frames:
             if frame.kind == r.FrameKind.RECORDS and start is not None:
-                collected.append(frame.records())
-            elif frame.kind == r.FrameKind.LOSS:
-                if start is not None:
-                    yield Stretch(start, None, _between(collected, start.scan, None))
-                start, collected = None, []
-            elif frame.kind == r.FrameKind.CHECKPOINT:
-                end = frame.checkpoint()
-                same = start is not None and start.generation == end.generation and end.scan >= start.scan
-                if start is not None:
-                    yield Stretch(
-                        start,
-                        end if same else None,
-                        _between(collected, start.scan, end.scan if same else None),
-                    )
-                # Records may run ahead of a checkpoint by the part of a frame: keep what is behind it.
-                start, collected = end, [_between(collected, end.scan, None)] if same else []
+                parts.append(frame.records())
+                continue
+            end = frame.checkpoint() if frame.kind == r.FrameKind.CHECKPOINT else None
+            if frame.kind == r.FrameKind.HEADER:
+                before, boot = boot, frame.header().boot
+                if before == boot:
+                    continue
+            if start is not None:
+                yield _stretch(start, end, parts)
+            start, parts = end, []
         if start is not None:
-            yield Stretch(start, None, _between(collected, start.scan, None))
+            yield _stretch(start, None, parts)
 
     def application(self, digest: str) -> Application:
         if digest not in self.applications:
@@ -142,67 +154,87 @@ def _applications(folders: Sequence[pathlib.Path]) -> dict[str, Application]:
     return found
 
 
-def _between(parts: list[Words], after: int, until: int | None) -> Words:
-    """The records with a scan number behind ``after`` and not behind ``until``."""
-    if not parts:
-        return np.zeros(0, np.int64)
-    words = np.concatenate(parts)
-    begin, end, position = len(words), len(words), 0
-    while position < len(words):
-        number = int(words[position + 1])
-        if begin == len(words) and number > after:
-            begin = position
-        if until is not None and number > until:
-            end = position
+def _stretch(start: r.Checkpoint, end: r.Checkpoint | None, parts: list[Words]) -> Stretch:
+    """The records of ``parts`` behind ``start``, up to the first that a replay cannot cross."""
+    words = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    positions = r.record_positions(words)
+    heads = words[positions] if positions else words
+    scans = words[np.array(positions, np.int64) + 1] if positions else words
+    first = int(np.argmax(scans > start.scan)) if (scans > start.scan).any() else len(positions)
+    stop, cut = len(positions), False
+    for number in range(first, len(positions)):
+        kind = int(heads[number]) & 0xFF
+        if kind == w.RECORD_START or (kind == w.RECORD_SCAN and _is_full(words, positions[number])):
+            stop, cut = number, True
             break
-        position += (int(words[position]) >> 8) // 8
-    return words[min(begin, end) : end]
+    begin = positions[first] if first < len(positions) else len(words)
+    until = positions[stop] if stop < len(positions) else len(words)
+    met = end is not None and not cut and end.generation == start.generation and end.scan >= start.scan
+    kept = [position - begin for position in positions[first:stop]]
+    return Stretch(start, end if met else None, words[begin:until], kept)
+
+
+def _is_full(words: Words, position: int) -> bool:
+    return bool(int(words[position + w.RECORD_HEAD_WORDS + 1]) & w.RECORD_FLAG_FULL)
+
+
+class Engines:
+    """Engines of the recorded applications, one for each program and numbering of its tasks."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._engines: dict[tuple[str, tuple[tuple[str, int], ...]], VirtualEngine] = {}
+
+    def at(self, checkpoint: r.Checkpoint) -> VirtualEngine:
+        """An engine in the state of a checkpoint. Raises TickworkError SC3002, SC3003, SC4004."""
+        key = (checkpoint.application, tuple(sorted(checkpoint.slots.items())))
+        if key not in self._engines:
+            application = self._recording.application(checkpoint.application)
+            self._engines[key] = VirtualEngine(application, slots=checkpoint.slots)
+        engine = self._engines[key]
+        engine.restore(
+            checkpoint.block, forces=b"".join(checkpoint.forces), inputs=checkpoint.inputs or None,
+            scan=checkpoint.scan, generation=checkpoint.generation,
+        )  # fmt: skip
+        return engine
 
 
 def replay(recording: Recording, *, progress: Progress | None = None) -> Report:
-    """Run every stretch again with the program that was recorded, and compare the state at each checkpoint."""
+    """Run every stretch again with the program that was recorded, and compare the state at each checkpoint.
+
+    Raises TickworkError SC3002, SC3003, SC4002 to SC4004.
+    """
     report = Report(gaps=sum(frame.kind == r.FrameKind.LOSS for frame in recording.frames))
-    engines: dict[str, VirtualEngine] = {}
-    stretches = list(recording.stretches())
-    total = sum(_scan_count(stretch.words) for stretch in stretches)
+    engines = Engines(recording)
     begun = time.perf_counter_ns()
+    stretches = list(recording.stretches())
+    total = sum(stretch.scans for stretch in stretches)
     for stretch in stretches:
-        digest = stretch.start.application
-        engine = engines.get(digest) or VirtualEngine(recording.application(digest))
-        engines[digest] = engine
-        _run_stretch(engine, stretch, report)
+        _run_stretch(engines.at(stretch.start), stretch, report)
         if progress is not None:
             progress(report.scans, total)
     report.elapsed_ns = time.perf_counter_ns() - begun
     return report
 
 
-def restore(engine: VirtualEngine, checkpoint: r.Checkpoint) -> None:
-    """Put an engine into the state of a checkpoint."""
-    inputs = checkpoint.inputs or None
-    engine.restore(checkpoint.block, forces=b"".join(checkpoint.forces), inputs=inputs, scan=checkpoint.scan)
-
-
-def _scan_count(words: Words) -> int:
-    return sum(record.kind == w.RECORD_SCAN for record in r.iterate_records(words))
-
-
 def _run_stretch(engine: VirtualEngine, stretch: Stretch, report: Report) -> None:
-    restore(engine, stretch.start)
-    before = engine.scan_count
     data = stretch.words.tobytes()
     used = engine.replay(data)
     engine.flush()
-    report.scans += engine.scan_count - before
+    report.scans += engine.scan_count - stretch.start.scan
+    report.recorded_ns += stretch.duration_ns
+    fault = engine.last_fault if engine.state is NodeState.FAULT else None
     if used < len(data):
         rest = next(r.iterate_records(stretch.words[used // 8 :]))
-        if rest.kind == w.RECORD_FAULT and engine.last_fault is not None:
-            report.faults.append((rest.scan, engine.last_fault))
+        if rest.kind == w.RECORD_FAULT:
+            report.faults.append((rest.scan, fault))
+        else:
+            report.mismatches.append(Mismatch(rest.scan, (), fault))
+    elif fault is not None:
+        report.mismatches.append(Mismatch(engine.scan_count, (), fault))
+    elif stretch.end is None:
         return
-    if stretch.end is None:
-        return
-    report.recorded_ns += stretch.end.now_ns - stretch.start.now_ns
-    if hashlib.sha256(engine.block.tobytes()).hexdigest() == stretch.end.digest:
+    elif hashlib.sha256(engine.block.tobytes()).hexdigest() == stretch.end.digest:
         report.checkpoints += 1
     else:
         report.mismatches.append(Mismatch(stretch.end.scan, differing(engine, stretch.end.block)))
@@ -214,114 +246,9 @@ def differing(engine: VirtualEngine, block: bytes) -> tuple[str, ...]:
     return tuple(
         symbol.path
         for symbol in engine.application.symbols
-        if not _equal(read_value(engine.block, symbol), read_value(other, symbol))
+        if not equal(read_value(engine.block, symbol), read_value(other, symbol))
     )
 
 
-def _equal(one: Value, other: Value) -> bool:
+def equal(one: Value, other: Value) -> bool:
     return repr(one) == repr(other)  # NaN equals NaN, and TRUE is not 1
-
-
-# ---------------------------------------------------------------- another program
-
-
-@dataclass(slots=True)
-class OutputDifference:
-    """How an output of another program differs from the recorded program's."""
-
-    path: str
-    first_scan: int = 0
-    first_wall_ns: int = 0
-    differing: int = 0
-    largest: float = 0.0
-
-
-@dataclass(slots=True)
-class Comparison:
-    scans: int = 0
-    outputs: dict[str, OutputDifference] = field(default_factory=dict)
-    faults: list[tuple[int, ProgramFault]] = field(default_factory=list)
-    unmapped: tuple[str, ...] = ()  # variables of the recorded program that the other one lacks
-
-
-def compare(recording: Recording, other: Application, *, progress: Progress | None = None) -> Comparison:
-    """Run another program over the recording beside the recorded one. Open-loop: inputs do not react to it."""
-    result = Comparison()
-    stretches = list(recording.stretches())
-    if not stretches:
-        return result
-    recorded = recording.application(stretches[0].start.application)
-    ours, theirs = VirtualEngine(recorded), VirtualEngine(other)
-    pairs = _outputs(recorded, other)
-    result.outputs = {mine.path: OutputDifference(mine.path) for mine, _ in pairs}
-    names = {symbol.path.upper() for symbol in other.symbols}
-    result.unmapped = tuple(symbol.path for symbol in recorded.symbols if symbol.path.upper() not in names)
-    restore(ours, stretches[0].start)
-    _carry(ours, theirs, stretches[0].start)
-    total = sum(_scan_count(stretch.words) for stretch in stretches)
-    for stretch in stretches:
-        for record in _whole_scans(stretch.words):
-            ours.replay(record.words.tobytes())
-            ours.flush()
-            if not _step(theirs, record, result):
-                return result
-            result.scans += 1
-            _compare_outputs(pairs, ours, theirs, record, result)
-        if progress is not None:
-            progress(result.scans, total)
-    return result
-
-
-def _whole_scans(words: Words) -> Iterator[r.Record]:
-    return (record for record in r.iterate_records(words) if record.kind == w.RECORD_SCAN)
-
-
-def _outputs(recorded: Application, other: Application) -> list[tuple[Symbol, Symbol]]:
-    """Outputs of both programs with the same place in %Q, or else the same path."""
-    by_place = {symbol.location: symbol for symbol in other.symbols if symbol.location.startswith("%Q")}
-    mine = [symbol for symbol in recorded.symbols if symbol.location.startswith("%Q")]
-    return [(symbol, by_place[symbol.location]) for symbol in mine if symbol.location in by_place]
-
-
-def _carry(ours: VirtualEngine, theirs: VirtualEngine, checkpoint: r.Checkpoint) -> None:
-    """The other program starts with the recorded values of the variables that it has too."""
-    targets = {symbol.path.upper(): symbol for symbol in theirs.application.symbols}
-    for symbol in ours.application.symbols:
-        target = targets.get(symbol.path.upper())
-        if target is not None and (target.type, target.dims, target.length) == (
-            symbol.type,
-            symbol.dims,
-            symbol.length,
-        ):
-            theirs.write(target.path, ours.read(symbol.path))
-    theirs.set_inputs(checkpoint.inputs[: theirs.application.inputs.size])
-
-
-def _step(engine: VirtualEngine, record: r.Record, result: Comparison) -> bool:
-    used = engine.replay(record.words.tobytes())
-    engine.flush()
-    if used == 0 or engine.last_fault is not None:
-        if engine.last_fault is not None:
-            result.faults.append((record.scan, engine.last_fault))
-        return False
-    return True
-
-
-def _compare_outputs(
-    pairs: list[tuple[Symbol, Symbol]],
-    ours: VirtualEngine,
-    theirs: VirtualEngine,
-    record: r.Record,
-    result: Comparison,
-) -> None:
-    for mine, other in pairs:
-        one, two = read_value(ours.block, mine), read_value(theirs.block, other)
-        if _equal(one, two):
-            continue
-        difference = result.outputs[mine.path]
-        if difference.differing == 0:
-            difference.first_scan = record.scan
-            difference.first_wall_ns = int(record.words[w.RECORD_HEAD_WORDS])
-        difference.differing += 1
-        if isinstance(one, int | float) and isinstance(two, int | float):
-            difference.largest = max(difference.largest, abs(float(one) - float(two)))

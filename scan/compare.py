@@ -1,0 +1,225 @@
+"""Another program over a recording, beside the recorded one: where they first differ, how often, by how much.
+
+It is *open-loop*: the recorded inputs do not react to what the other program puts out. Commands that were recorded are
+carried to the variable of the same path; those on variables that the other program lacks are counted and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from scan import layout as w
+from scan import recording as r
+from scan.abi import Application, Symbol
+from scan.replay import Engines, Progress, Recording, Stretch, equal
+from scan.state import NodeState
+from scan.values import read_value
+from scan.view import bit_mask
+from scan.virtual import ProgramFault, VirtualEngine
+
+Words = npt.NDArray[np.int64]
+Place = tuple[int, int, int]  # slot, offset, bit mask: what a command names
+
+
+@dataclass(slots=True)
+class OutputDifference:
+    """How an output of another program differs from the recorded program's."""
+
+    path: str
+    first_scan: int = 0
+    first_wall_ns: int = 0
+    differing: int = 0  # scans
+    largest: float = 0.0
+
+
+@dataclass(slots=True)
+class Comparison:
+    scans: int = 0
+    outputs: dict[str, OutputDifference] = field(default_factory=dict)
+    first_scan: int = 0  # in which any variable that both have differed; 0 = none did
+    first_variables: tuple[str, ...] = ()
+    faults: list[tuple[int, ProgramFault]] = field(default_factory=list)
+    commands_left_out: int = 0
+    unmapped: tuple[str, ...] = ()  # variables of the recorded program that the other one lacks
+
+
+def compare(recording: Recording, other: Application, *, progress: Progress | None = None) -> Comparison:
+    """Runs another program over the recording. A fault of it ends the comparison up to the next gap."""
+    result = Comparison()
+    engines = Engines(recording)
+    theirs = VirtualEngine(other)
+    stretches = list(recording.stretches())
+    total = sum(stretch.scans for stretch in stretches)
+    pair: Pair | None = None
+    before: r.Checkpoint | None = None
+    for stretch in stretches:
+        if pair is None or before is None or before.scan != stretch.start.scan:
+            theirs.reset()
+            pair = Pair(engines.at(stretch.start), theirs, stretch.start, result)
+        pair.run(stretch)
+        before = stretch.end
+        if progress is not None:
+            progress(result.scans, total)
+    return result
+
+
+class Pair:
+    """The recorded program and the other one, from one checkpoint on."""
+
+    def __init__(
+        self, ours: VirtualEngine, theirs: VirtualEngine, checkpoint: r.Checkpoint, result: Comparison
+    ) -> None:
+        self._ours, self._theirs, self._result = ours, theirs, result
+        self._failed = False
+        mine, other = ours.application, theirs.application
+        by_path = {symbol.path.upper(): symbol for symbol in other.symbols}
+        common = [(one, by_path[one.path.upper()]) for one in mine.symbols if one.path.upper() in by_path]
+        self._common = [(one, two) for one, two in common if _form(one) == _form(two)]
+        self._outputs = _outputs(mine, other)
+        self._bytes = _ByteMap(self._common)
+        their_slots = {task.name: number for number, task in enumerate(other.tasks)}
+        self._slots = {
+            slot: their_slots[name] for name, slot in checkpoint.slots.items() if name in their_slots
+        }
+        self._places = {_place(one, checkpoint.slots): _place(two, their_slots) for one, two in self._common}
+        for symbol, _ in self._outputs:
+            result.outputs.setdefault(symbol.path, OutputDifference(symbol.path))
+        result.unmapped = tuple(one.path for one in mine.symbols if one.path.upper() not in by_path)
+        self._carry(checkpoint)
+
+    def _carry(self, checkpoint: r.Checkpoint) -> None:
+        """The other program starts with the recorded values of the variables that it has too."""
+        size = self._theirs.application.inputs.size
+        self._theirs.set_inputs(checkpoint.inputs[:size])
+        for one, two in self._common:
+            self._theirs.write(two.path, read_value(self._ours.block, one))
+
+    def run(self, stretch: Stretch) -> None:
+        if self._failed:
+            return
+        for chunk, record in _chunks(stretch):
+            self._ours.replay(np.concatenate([one.words for one in chunk]).tobytes())
+            self._ours.flush()
+            carried = [words for one in chunk if (words := self._carried(one)) is not None]
+            if carried:
+                self._theirs.replay(np.concatenate(carried).tobytes())
+                self._theirs.flush()
+            self._result.scans += 1
+            fault = self._theirs.last_fault
+            if self._theirs.state is NodeState.FAULT and fault is not None:
+                self._result.faults.append((record.scan, fault))
+                self._failed = True
+                return
+            self._compare(record)
+
+    def _carried(self, record: r.Record) -> Words | None:
+        """The record as it means the same to the other program; None when that has no such task or variable."""
+        if record.kind in (w.RECORD_START, w.RECORD_FAULT):
+            return None
+        if record.kind == w.RECORD_COMMAND:
+            return self._carried_command(record)
+        if record.task not in self._slots:
+            return None
+        words = record.words.copy()
+        words[2] = self._slots[record.task]
+        if record.kind == w.RECORD_SCAN:
+            flags = int(words[w.RECORD_HEAD_WORDS + 1])
+            running = flags >> w.RECORD_RUNNING_SHIFT
+            mask = sum(1 << theirs for ours, theirs in self._slots.items() if running >> ours & 1)
+            low = flags & (1 << w.RECORD_RUNNING_SHIFT) - 1
+            words[w.RECORD_HEAD_WORDS + 1] = low | mask << w.RECORD_RUNNING_SHIFT
+        return words
+
+    def _carried_command(self, record: r.Record) -> Words | None:
+        words = record.words.copy()
+        row = words[w.RECORD_HEAD_WORDS :].view(w.COMMAND_DTYPE)[0]
+        place = self._places.get((int(row["owner"]), int(row["offset"]), int(row["mask"])))
+        if place is None:
+            self._result.commands_left_out += 1
+            return None
+        row["owner"], row["offset"], row["mask"] = place
+        row["generation"] = 1  # the only one that this engine has
+        row["more"] = 0
+        words[2] = 0
+        return words
+
+    def _compare(self, record: r.Record) -> None:
+        ours, theirs, result = self._ours, self._theirs, self._result
+        rows = self._bytes.differing(ours.block, theirs.block)
+        if len(rows) and not result.first_scan:
+            result.first_scan = record.scan
+            result.first_variables = tuple(self._common[row][0].path for row in rows)
+        for mine, other in self._outputs:
+            one, two = read_value(ours.block, mine), read_value(theirs.block, other)
+            if equal(one, two):
+                continue
+            difference = result.outputs[mine.path]
+            if difference.differing == 0:
+                difference.first_scan = record.scan
+                difference.first_wall_ns = int(record.words[w.RECORD_HEAD_WORDS])
+            difference.differing += 1
+            if isinstance(one, int | float) and isinstance(two, int | float):
+                difference.largest = max(difference.largest, abs(float(one) - float(two)))
+
+
+class _ByteMap:
+    """Where the common variables lie in both blocks, byte by byte, to compare them all at once."""
+
+    def __init__(self, pairs: list[tuple[Symbol, Symbol]]) -> None:
+        places = [
+            (row, one.offset + byte, two.offset + byte, bit_mask(one) or 255)
+            for row, (one, two) in enumerate(pairs)
+            if bit_mask(one) == bit_mask(two)
+            for byte in range(one.size)
+        ]
+        columns = np.array(places, np.int64).reshape(-1, 4)
+        self._rows, self._ours, self._theirs = columns[:, 0], columns[:, 1], columns[:, 2]
+        self._masks = columns[:, 3].astype(np.uint8)
+
+    def differing(self, ours: npt.NDArray[np.uint8], theirs: npt.NDArray[np.uint8]) -> Words:
+        different = (ours[self._ours] ^ theirs[self._theirs]) & self._masks
+        return np.unique(self._rows[different != 0])
+
+
+def _form(symbol: Symbol) -> tuple[object, ...]:
+    return symbol.type, symbol.dims, symbol.length, symbol.size
+
+
+def _place(symbol: Symbol, slots: dict[str, int]) -> Place:
+    return slots.get(symbol.owner, -1), symbol.offset, bit_mask(symbol)
+
+
+def _outputs(recorded: Application, other: Application) -> list[tuple[Symbol, Symbol]]:
+    """Outputs of both programs with the same place in %Q."""
+    by_place = {symbol.location: symbol for symbol in other.symbols if symbol.location.startswith("%Q")}
+    mine = [symbol for symbol in recorded.symbols if symbol.location.startswith("%Q")]
+    return [(symbol, by_place[symbol.location]) for symbol in mine if symbol.location in by_place]
+
+
+def _chunks(stretch: Stretch) -> Iterator[tuple[list[r.Record], r.Record]]:
+    """Runs of records after which no task is in a scan, each with its last scan."""
+    chunk: list[r.Record] = []
+    commands: list[r.Record] = []  # they belong to the scan that follows
+    last: r.Record | None = None
+    for record in stretch.records():
+        if record.kind == w.RECORD_COMMAND:
+            commands.append(record)
+            continue
+        if record.kind == w.RECORD_SCAN:
+            if last is not None and not _runs_on(record):
+                yield chunk, last
+                chunk = []
+            last = record
+        chunk += [*commands, record]
+        commands = []
+    if last is not None:
+        yield chunk, last
+
+
+def _runs_on(record: r.Record) -> bool:
+    """Whether another task was in a scan when this record's scan began."""
+    return int(record.words[w.RECORD_HEAD_WORDS + 1]) >> w.RECORD_RUNNING_SHIFT != 0

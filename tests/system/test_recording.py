@@ -1,0 +1,319 @@
+"""What a real scan process did, recorded by the recorder and run again: the same state at each checkpoint."""
+
+import collections.abc
+import os
+import pathlib
+import random
+import shutil
+import tempfile
+import time
+
+import pytest
+
+import programs
+from runtime.plant import RecorderSection
+from runtime.recorder import Recorder
+from scan import (
+    Application,
+    Channel,
+    CommandLane,
+    InputsWriter,
+    IoMap,
+    NodeView,
+    TickworkError,
+    encode_application,
+)
+from scan.compare import compare
+from scan.recording import FrameKind
+from scan.replay import Recording, Report, open_recording, replay
+from tests.scan.scan_process import ScanProcess, wait_for
+from tests.scan.toy import counter, dangerous
+
+pytestmark = pytest.mark.system
+
+CHANNELS = IoMap(inputs=(Channel("level", "plant", "in", 0, 8),), inputs_size=8)
+SETTINGS = '[node]\nname = "test"\n'
+TWO_TASKS = """
+VAR_GLOBAL
+  level AT %ID0 : DINT;
+  valve AT %QD0 : DINT;
+  slowest AT %QD4 : DINT;
+  {attribute 'access' := 'rw'}
+  gain : DINT := 3;
+END_VAR
+PROGRAM Quick
+VAR count : LINT; delay : TON; sum : LREAL; END_VAR
+count := count + 1;
+delay(IN := level > 20, PT := T#5ms);
+sum := sum * 0.99 + level;
+valve := level * gain + BOOL_TO_DINT(delay.Q);
+END_PROGRAM
+PROGRAM Long
+VAR i : DINT; total : DINT; END_VAR
+FOR i := 1 TO 200000 DO total := total + i MOD 7; END_FOR
+slowest := total + valve;
+END_PROGRAM
+CONFIGURATION Plant
+  RESOURCE Cpu ON Any
+    TASK Fast(INTERVAL := T#1ms, PRIORITY := 1);
+    TASK Slow(INTERVAL := T#7ms, PRIORITY := 2);
+    PROGRAM Quick WITH Fast : Quick;
+    PROGRAM Long WITH Slow : Long;
+  END_RESOURCE
+END_CONFIGURATION
+"""
+
+
+@pytest.fixture
+def directory() -> collections.abc.Iterator[pathlib.Path]:
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        yield pathlib.Path(folder)
+
+
+@pytest.fixture
+def scan(directory: pathlib.Path) -> collections.abc.Iterator[ScanProcess]:
+    with ScanProcess(directory, "--no-realtime") as process:
+        yield process
+
+
+class Box:
+    """A recorder by hand, with a clock that a test may hurry on."""
+
+    def __init__(self, directory: pathlib.Path, folder: pathlib.Path) -> None:
+        self.view = NodeView.open(directory)
+        self.hurry_ns = 0
+        self.notes: list[str] = []
+        self.folder = folder
+        self.recorder = Recorder(
+            NodeView.open(directory), segments=directory, folder=folder, section=RecorderSection(), node="test",
+            now_ns=lambda: time.time_ns() + self.hurry_ns, note=lambda text, _severity: self.notes.append(text),
+        )  # fmt: skip
+
+    def pump(self, scans: int, *, checkpoint: bool = True) -> None:
+        """Records at least so many scans; then a checkpoint is due."""
+        begin = self.view.snapshot().scan
+        wait_for(lambda: self._pump() - begin >= scans, "scans")
+        if checkpoint:
+            self.hurry_ns += 11_000_000_000
+            self._pump()
+
+    def _pump(self) -> int:
+        self.recorder.pump()
+        self.view.refresh()
+        return self.view.snapshot().scan
+
+    def recording(self) -> Recording:
+        self.recorder.close()
+        return open_recording(self.folder)
+
+
+def keep(scan: ScanProcess, application: Application) -> Application:
+    """As a node does, which gives the scan process its programs by files of these names."""
+    data = encode_application(application)
+    (scan.directory / f"program-{application.digest[:16]}.app").write_bytes(data)
+    return application
+
+
+def compiled(text: str = TWO_TASKS, name: str = "main.st") -> Application:
+    from programs.building import read_settings
+
+    return programs.compile_sources(read_settings(SETTINGS, "plant.toml"), {name: text.encode()})
+
+
+def begun(scan: ScanProcess, application: Application) -> None:
+    scan.load(keep(scan, application))
+    scan.do("start")
+    view = NodeView.open(scan.directory)
+    view.refresh()
+    wait_for(lambda: view.snapshot().scan, "the first scan")
+
+
+def faultless(report: Report, *, checkpoints: int) -> None:
+    assert report.mismatches == []
+    assert report.checkpoints >= checkpoints
+
+
+def test_recording_when_inputs_and_commands_change_then_every_checkpoint_is_met(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, counter().build())
+    box = Box(scan.directory, tmp_path)
+    lane, writer = CommandLane.open(scan.directory, "gate"), InputsWriter.create(scan.directory, CHANNELS)
+    chance = random.Random(4)
+    box.pump(5)
+    for _ in range(12):
+        writer.image[:] = list(chance.randbytes(8))
+        writer.publish()
+        lane.write(box.view, box.view.symbol("Level"), chance.randrange(1000))
+        lane.write_group(box.view, {box.view.symbol("Mark"): 3, box.view.symbol("Seen"): 4})
+        lane.force(
+            box.view, box.view.symbol("In"), chance.randrange(9), owner="ann", reason="test", lease_s=1
+        )
+        box.pump(7)
+    lane.unforce(box.view, box.view.symbol("In"))
+    box.pump(20)
+    report = replay(box.recording())
+    faultless(report, checkpoints=12)
+    assert report.scans >= 100
+    assert report.gaps == 0
+
+
+def test_recording_when_tasks_preempt_each_other_then_every_checkpoint_is_met(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, compiled())
+    box = Box(scan.directory, tmp_path)
+    lane, writer = CommandLane.open(scan.directory, "gate"), InputsWriter.create(scan.directory, CHANNELS)
+    box.pump(5)
+    for number in range(10):
+        writer.image[:4] = list((number * 7).to_bytes(4, "little"))
+        writer.publish()
+        lane.write(box.view, box.view.symbol("gain"), number)
+        box.pump(40)
+    report = replay(box.recording())
+    faultless(report, checkpoints=6)
+
+
+def test_recording_when_the_program_changes_online_then_replay_goes_on_with_the_new_one(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, counter().build("old"))
+    box = Box(scan.directory, tmp_path)
+    lane = CommandLane.open(scan.directory, "gate")
+    box.pump(10)
+    scan.load(keep(scan, dangerous().build("new")), "swap", trial_scans=5)
+    for _ in range(3):
+        box.view.refresh()
+        lane.write(box.view, box.view.symbol("Level"), 9)
+        box.pump(10)
+    recording = box.recording()
+    faultless(replay(recording), checkpoints=3)
+    assert {one.application for one in recording.checkpoints()} == {"old", "new"}
+
+
+def test_recording_when_the_scan_process_starts_anew_then_both_lives_are_replayed(
+    directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with ScanProcess(directory, "--no-realtime") as scan:
+        begun(scan, counter().build())
+        box = Box(directory, tmp_path)
+        box.pump(10)
+        box.pump(10)
+        scan.process.kill()
+        scan.process.wait(10)
+    with ScanProcess(directory, "--no-realtime") as scan:
+        begun(scan, counter().build())
+        lane = CommandLane.open(directory, "gate")
+        for _ in range(3):
+            box.pump(10)
+            lane.write(box.view, box.view.symbol("Level"), 1)
+        recording = box.recording()
+    assert len({one.generation for one in recording.checkpoints()}) == 2
+    faultless(replay(recording), checkpoints=3)
+
+
+def test_recording_when_stopped_and_started_then_no_replay_runs_over_it(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, counter().build())
+    box = Box(scan.directory, tmp_path)
+    box.pump(10)
+    scan.do("stop")
+    scan.do("start")
+    box.pump(10)
+    box.pump(10)
+    faultless(replay(box.recording()), checkpoints=1)
+
+
+def test_recording_when_a_fault_happens_then_its_folder_replays_to_the_fault(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, dangerous().build())
+    box = Box(scan.directory, tmp_path)
+    lane = CommandLane.open(scan.directory, "gate")
+    box.pump(10)
+    lane.write(box.view, box.view.symbol("Fault"), 1)
+    wait_for(lambda: scan.event("fault"), "the fault")
+    box.recorder.pump()
+    (folder,) = (tmp_path / "faults").iterdir()
+    report = replay(open_recording(folder))
+    ((_, fault),) = report.faults
+    assert fault is not None
+    assert (fault.code, fault.line) == ("RF1001", 42)
+    assert report.mismatches == []
+
+
+def test_recording_when_its_end_is_torn_then_all_before_is_replayed(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, counter().build())
+    box = Box(scan.directory, tmp_path)
+    for _ in range(4):
+        box.pump(10)
+    box.recorder.close()
+    (file,) = tmp_path.glob("*.twr")
+    file.write_bytes(file.read_bytes()[:-5])
+    recording = open_recording(tmp_path)
+    assert recording.damaged == (file.name,)
+    report = replay(recording)
+    faultless(report, checkpoints=2)
+    assert report.gaps == 1
+
+
+def test_recording_when_the_ring_was_full_then_the_gap_is_marked_and_nothing_runs_over_it(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, counter().build())
+    box = Box(scan.directory, tmp_path)
+    box.pump(10)
+    box.pump(5)
+    words = box.recorder._reader._segment.words  # type: ignore[union-attr]
+    from scan import layout as w
+
+    words[w.R_HEAD] -= w.RECORDS_CAPACITY  # a reader that has not come for long
+    lost = int(words[w.R_LOST])
+    wait_for(lambda: int(words[w.R_LOST]) > lost, "a loss")
+    words[w.R_HEAD] = words[w.R_TAIL]
+    for _ in range(3):
+        box.pump(10)
+    recording = box.recording()
+    report = replay(recording)
+    faultless(report, checkpoints=3)
+    assert report.gaps == 1
+    assert any(frame.kind == FrameKind.LOSS for frame in recording.frames)
+    assert "found no room" in box.notes[0]
+
+
+def test_comparison_when_another_program_runs_then_the_first_difference_of_each_output_is_told(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, compiled())
+    box = Box(scan.directory, tmp_path)
+    lane, writer = CommandLane.open(scan.directory, "gate"), InputsWriter.create(scan.directory, CHANNELS)
+    box.pump(10)
+    writer.image[:4] = [10, 0, 0, 0]
+    writer.publish()
+    box.pump(10)
+    lane.write(box.view, box.view.symbol("gain"), 5)
+    box.pump(60)
+    recording = box.recording()
+    same = compare(recording, compiled())
+    assert same.scans > 50
+    assert (same.first_scan, same.first_variables) == (0, ())
+    other = compare(recording, compiled(TWO_TASKS.replace("level * gain", "level * gain + 2")))
+    valve = other.outputs["valve"]
+    assert valve.largest == 2
+    assert valve.differing > 50
+    assert "valve" in other.first_variables
+    assert other.faults == []
+
+
+def test_recording_when_the_application_is_missing_then_refused(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, counter().build())
+    box = Box(scan.directory, tmp_path)
+    box.pump(10)
+    shutil.rmtree(tmp_path / "applications")
+    with pytest.raises(TickworkError, match="SC4004"):
+        replay(box.recording())

@@ -133,7 +133,7 @@ class VirtualEngine:
         generation: int = 0,
     ) -> None:
         """The state of a checkpoint: block, force table (``Snapshot.force_table``), true inputs (default:
-        those in the block), the number of the last scan, the generation that recorded commands carry (0: this engine's).
+        those in the block), number of the last scan, generation that recorded commands carry (0: that of this engine).
 
         Raises TickworkError SC3003 when the sizes do not fit.
         """

@@ -49,7 +49,7 @@ def node(
     folder = tmp_path / "water"
     shutil.copytree(ROOT / "examples" / "water", folder)
     text = (folder / "plant.toml").read_text()
-    text = re.sub(r"(?m)^port = 5020$", f"port = {plant.port}\nbackoff_max_ms = 300", text)
+    text = re.sub(r"(?m)^port = 5020$", f"port = {plant.port}\nbackoff_max_ms = 500", text)
     text = re.sub(r"(?ms)^\[opcua\].*?(?=^\[|\Z)", "", text)
     (folder / "plant.toml").write_text(text + "\n[scan]\nrealtime = false\n")
     one = NodeProcess(folder, tmp_path / "state", tmp_path_factory.getbasetemp() / "node-cache")

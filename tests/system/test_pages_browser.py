@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.supervisor.pages.fakes import HOSTILE
 from tests.system.chromium import (
@@ -22,6 +22,7 @@ from tests.system.chromium import (
 )
 
 pytestmark = pytest.mark.system
+Opener = Callable[..., BrowserContext]
 
 PAGES = {
     "fleet": "/",
@@ -69,12 +70,24 @@ def server() -> Iterator[PageServer]:
 
 
 @pytest.fixture
-def page(browser: Browser, server: PageServer) -> Iterator[Page]:
-    context = window(browser)
-    opened = context.new_page()
-    log_in(opened, server.url)
-    yield opened
-    context.close()
+def opened(browser: Browser) -> Iterator[Opener]:
+    """Opens windows, and closes them however the test ends: an open page would hold its stream."""
+    windows: list[BrowserContext] = []
+
+    def open_window(device: str = "desktop", theme: str = "light", *, scripts: bool = True) -> BrowserContext:
+        windows.append(window(browser, device, theme, scripts=scripts))
+        return windows[-1]
+
+    yield open_window
+    for one in windows:
+        one.close()
+
+
+@pytest.fixture
+def page(opened: Opener, server: PageServer) -> Page:
+    page = opened().new_page()
+    log_in(page, server.url)
+    return page
 
 
 def live(page: Page) -> None:
@@ -87,9 +100,9 @@ def live(page: Page) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("device", ["desktop", "phone"])
 def test_pages_when_walked_then_they_are_accessible_fit_and_the_console_is_silent(
-    browser: Browser, server: PageServer, device: str, theme: str
+    opened: Opener, server: PageServer, device: str, theme: str
 ) -> None:
-    context = window(browser, device, theme)
+    context = opened(device, theme)
     page, said = context.new_page(), Said()
     page.goto(f"{server.url}/login")
     shoot(page, "login", device, theme)
@@ -110,7 +123,6 @@ def test_pages_when_walked_then_they_are_accessible_fit_and_the_console_is_silen
         found[name] = violations(page) if examined else []
         assert not scrolls_sideways(page), f"{name} is wider than the screen"
         assert said.lines == [], name
-    context.close()
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
@@ -125,8 +137,8 @@ def test_theme_when_changed_then_the_page_follows_at_once_and_remembers(
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_menu_when_on_a_phone_then_it_opens_leads_on_and_closes(browser: Browser, server: PageServer) -> None:
-    context = window(browser, "phone")
+def test_menu_when_on_a_phone_then_it_opens_leads_on_and_closes(opened: Opener, server: PageServer) -> None:
+    context = opened("phone")
     page = context.new_page()
     log_in(page, server.url)
     assert not page.locator("#nav").is_visible()
@@ -137,7 +149,6 @@ def test_menu_when_on_a_phone_then_it_opens_leads_on_and_closes(browser: Browser
     page.click("[data-menu]")
     page.click("#nav >> text=Trends")
     page.wait_for_url("**/trend")
-    context.close()
 
 
 # ---------------------------------------------------------------- live values and broken streams
@@ -153,10 +164,12 @@ def test_values_when_live_then_they_change_in_place_and_nothing_moves(page: Page
     assert row.bounding_box() == box
 
 
-def test_page_when_the_server_dies_then_it_can_not_be_mistaken_for_live(browser: Browser) -> None:
+def test_page_when_the_server_dies_then_it_can_not_be_mistaken_for_live(
+    opened: Opener,
+) -> None:
     own = PageServer()
     own.start()
-    context = window(browser)
+    context = opened()
     page = context.new_page()
     try:
         log_in(page, own.url)
@@ -173,7 +186,6 @@ def test_page_when_the_server_dies_then_it_can_not_be_mistaken_for_live(browser:
         expect(page.locator("#frozen")).to_contain_text("Log in again", timeout=15_000)
     finally:
         own.stop()
-        context.close()
 
 
 def test_stream_when_cut_then_it_comes_back_by_itself(page: Page, server: PageServer) -> None:
@@ -200,10 +212,12 @@ def test_stream_when_the_first_try_fails_then_it_is_tried_again(page: Page, serv
     assert len(tries) == 2
 
 
-def test_stream_when_the_first_answer_is_slow_then_there_is_still_only_one(browser: Browser) -> None:
+def test_stream_when_the_first_answer_is_slow_then_there_is_still_only_one(
+    opened: Opener,
+) -> None:
     own = PageServer()
     own.start()
-    context = window(browser)
+    context = opened()
     page = context.new_page()
     try:
         log_in(page, own.url)
@@ -218,7 +232,6 @@ def test_stream_when_the_first_answer_is_slow_then_there_is_still_only_one(brows
         page.wait_for_timeout(6000)  # past the next retry of the trigger
         assert own.plant()["subscriptions"] == 1
     finally:
-        context.close()
         own.stop()
 
 
@@ -348,11 +361,12 @@ def test_force_when_set_then_the_page_carries_a_banner_until_it_is_released(
 
 
 def test_keyboard_when_nothing_else_is_used_then_a_tag_can_be_found_opened_and_left(
-    browser: Browser, server: PageServer
+    opened: Opener, server: PageServer
 ) -> None:
-    context = window(browser)
+    context = opened()
     page = context.new_page()
     page.goto(f"{server.url}/login")
+    page.wait_for_function("document.activeElement.id === 'name'")
     page.keyboard.type("otto")
     page.keyboard.press("Tab")
     page.keyboard.type("a long enough password")
@@ -376,13 +390,12 @@ def test_keyboard_when_nothing_else_is_used_then_a_tag_can_be_found_opened_and_l
     page.keyboard.press("Escape")
     expect(page.locator("#drawer")).to_be_hidden()
     assert page.evaluate("document.activeElement.classList.contains('tag-link')")
-    context.close()
 
 
 def test_pages_when_there_are_no_scripts_then_one_can_read_and_write(
-    browser: Browser, server: PageServer
+    opened: Opener, server: PageServer
 ) -> None:
-    context = window(browser, scripts=False)
+    context = opened(scripts=False)
     page = context.new_page()
     log_in(page, server.url, "otto")
     assert "water-north" in page.inner_text("main")
@@ -395,7 +408,6 @@ def test_pages_when_there_are_no_scripts_then_one_can_read_and_write(
     page.goto(f"{server.url}/trend?tag=n1:Control.Level1")
     page.click("text=Show as table")
     assert page.locator("tbody tr").count() > 40
-    context.close()
 
 
 def test_editor_when_one_types_nonsense_then_the_line_says_so_and_the_keyboard_gets_out(

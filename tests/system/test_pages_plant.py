@@ -61,6 +61,10 @@ def _first_line(process: subprocess.Popen[bytes], log: pathlib.Path) -> dict[str
         text += process.stdout.read() or b""
         time.sleep(0.2)
     found: dict[str, Any] = json.loads(text)
+    if "url" not in found:
+        logs = (log.parent / "state" / "logs").glob("*")
+        told = "\n".join(f"{path.name}: {path.read_text(errors='replace')[-2000:]}" for path in logs)
+        pytest.fail(f"the demo did not start: {found}\n{told}")
     return found
 
 

@@ -8,7 +8,6 @@ from programs.check_meanings import (
     CallableMeaning,
     Meaning,
     PlaceMeaning,
-    PropertyMeaning,
     StandardMeaning,
     SuperMeaning,
     SymbolMeaning,
@@ -197,6 +196,8 @@ class BodyCalls(BodyArguments):
         kind = result.type if result is not None else None
         if prepared is None or kind is types.UNKNOWN:
             return self.poison(node)
+        if self._unimplemented(unit):
+            return self._null_call(kind, node)
         call = self._make_call(callee, prepared, kind, node)
         if kind is None:
             self.output += [hir.CallStatement(call, self.line(node)), *prepared.after]
@@ -207,6 +208,24 @@ class BodyCalls(BodyArguments):
             value = self._kept(value, node)
             self.output += prepared.after
         return self._implicit(value, node)
+
+    def _unimplemented(self, unit: PouSymbol) -> bool:
+        """A method of an interface that nothing implements."""
+        if not isinstance(unit.owner, InterfaceSymbol):
+            return False
+        name = next(key for key, method in unit.owner.methods.items() if method is unit)
+        return not self.context.implementation(unit.owner, name)
+
+    def _null_call(self, kind: hir.Type | None, node: Spanned) -> Value:
+        """Every variable of such an interface is NULL: the call is a NULL that is followed."""
+        line = self.line(node)
+        target = types.stripped(kind) if kind is not None else types.BYTE
+        null = hir.Constant(hir.Ref(target), 0, line)
+        value = Value(hir.Load(hir.DerefPlace(null, target, line), target, line), target)
+        if kind is not None:
+            return value
+        self._kept(value, node)
+        return Value(hir.Constant(types.VOID, 0, line), types.VOID)
 
     def _implicit(self, value: Value, node: Spanned) -> Value:
         """A function that returns REFERENCE TO gives what it refers to."""
@@ -427,63 +446,6 @@ class BodyCalls(BodyArguments):
     def _super_call(node: ast.Call) -> bool:
         callee = node.callee.base if isinstance(node.callee, ast.Dereference) else node.callee
         return isinstance(callee, ast.Super)
-
-    # -- properties
-
-    def get_property(self, meaning: PropertyMeaning, node: Spanned) -> Value:
-        kind = self.resolver.property(meaning.symbol)
-        getter = self._accessor(meaning, "GET")
-        if getter is None:
-            self.error(
-                "ST4018",
-                node,
-                f"the property {meaning.symbol.name} cannot be read",
-                expected="a property with GET",
-                found="SET only",
-                remedy="add a GET accessor",
-            )
-            return self.poison(node)
-        if kind is types.UNKNOWN or self.constant_only:
-            return self.poison(node)
-        self.prepare_header(getter)
-        self._prepare_property(getter)
-        self.note_call(getter, exact=meaning.exact)
-        callee = CallableMeaning(getter, meaning.receiver, meaning.exact)
-        kind = types.stripped(kind)
-        return self._implicit(Value(self._make_call(callee, Prepared(), kind, node), kind), node)
-
-    def _prepare_property(self, unit: PouSymbol) -> None:
-        for symbol in unit.members.values():
-            if symbol.node is None:
-                self.resolver.variable(symbol)
-
-    def _accessor(self, meaning: PropertyMeaning, kind: str) -> PouSymbol | None:
-        """GET or SET, also when only the base declares it."""
-        name = f"{meaning.symbol.name.upper()}.{kind}"
-        owner = meaning.symbol.owner
-        return owner.method(name)
-
-    def set_property(self, meaning: PropertyMeaning, value: Value, node: Spanned) -> None:
-        kind = self.resolver.property(meaning.symbol)
-        setter = self._accessor(meaning, "SET")
-        if setter is None:
-            self.error(
-                "ST4018",
-                node,
-                f"the property {meaning.symbol.name} cannot be assigned",
-                expected="a property with SET",
-                found="GET only",
-                remedy="add a SET accessor",
-            )
-            return
-        if kind is types.UNKNOWN:
-            return
-        self._prepare_property(setter)
-        self.note_call(setter, exact=meaning.exact)
-        expr = self.convert(value, kind, node)
-        callee = CallableMeaning(setter, meaning.receiver, meaning.exact)
-        call = self._make_call(callee, Prepared([expr]), None, node)
-        self.output.append(hir.CallStatement(call, self.line(node)))
 
 
 _PLACES = (

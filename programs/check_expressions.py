@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from programs import ast, hir, types
-from programs.check_calls import BodyCalls
 from programs.check_meanings import (
     PlaceMeaning,
     PropertyMeaning,
@@ -11,13 +10,14 @@ from programs.check_meanings import (
     SymbolMeaning,
     ValueMeaning,
 )
+from programs.check_properties import BodyProperties
 from programs.check_types import elementary
 from programs.check_values import Given, Value
 from programs.symbols import EnumValueSymbol, TypeSymbol
 
 
-class BodyExpressions(BodyCalls):
-    """Layer 9: every expression."""
+class BodyExpressions(BodyProperties):
+    """Layer 10: every expression."""
 
     def expression(self, node: ast.Expression, want: hir.Type | None = None) -> Value:
         """The value of an expression; ``want`` is what the context would like, and decides literals only."""

@@ -11,7 +11,7 @@ from programs.check_values import Value
 
 
 class Body(BodyExpressions):
-    """Layer 10: statements; a whole body."""
+    """Layer 11: statements; a whole body."""
 
     loops = 0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from programs import ast, hir
 from programs.check_context import Context
-from programs.symbols import PouSymbol, VariableSymbol
+from programs.symbols import InterfaceSymbol, PouSymbol, VariableSymbol
 
 _QUIET_SECTIONS = frozenset(("VAR_EXTERNAL", "RESULT", "STEP", "VAR_CONFIG"))
 
@@ -134,7 +134,7 @@ def _root(place: hir.Place) -> hir.Variable | None:
 
 
 def _unused(context: Context, symbol: PouSymbol) -> None:
-    if symbol.abstract:
+    if symbol.abstract or isinstance(symbol.owner, InterfaceSymbol):
         return
     for member in symbol.members.values():
         if member.node is not None and member.section not in _QUIET_SECTIONS and member.aliases is None:

@@ -48,7 +48,12 @@ CASES = {
     "a store wraps at the declared width": ("i : SINT := 100; r : SINT;", "r := i + i;", "r", -56),
     "an unsigned store wraps": ("i : UINT; r : UINT;", "r := i - 1;", "r", 65_535),
     "a comparison sees the wide value": ("i : INT := 30000; r : BOOL;", "r := i + i > 32767;", "r", 1),
-    "a conversion takes the declared width": ("i : INT := 300; r : DINT;", "r := INT_TO_DINT(i * i);", "r", 24_464),
+    "a conversion takes the declared width": (
+        "i : INT := 300; r : DINT;",
+        "r := INT_TO_DINT(i * i);",
+        "r",
+        24_464,
+    ),
     "division truncates": ("i : INT := -7; r : INT;", "r := i / 2;", "r", -3),
     "MOD has the sign of the dividend": ("i : INT := -7; r : INT;", "r := i MOD 3;", "r", -1),
     "UDINT with DINT meets in LINT": ("u : UDINT := 1; d : DINT := -5; r : BOOL;", "r := u > d;", "r", 1),
@@ -62,7 +67,12 @@ CASES = {
     "shift by the width gives 0": ("w : BYTE := 255; r : BYTE;", "r := SHL(w, 8);", "r", 0),
     "a rotation goes round": ("w : BYTE := 3; r : BYTE;", "r := ROR(w, 1);", "r", 0x81),
     "TIME scales": ("t : TIME := T#3s; r : TIME;", "r := t * 2 - t / 2;", "r", 4_500_000_000),
-    "DT minus DT is a TIME": ("r : TIME;", "r := DT#2024-03-01-00:00:00 - DT#2024-02-28-00:00:00;", "r", 172_800 * 10**9),
+    "DT minus DT is a TIME": (
+        "r : TIME;",
+        "r := DT#2024-03-01-00:00:00 - DT#2024-02-28-00:00:00;",
+        "r",
+        172_800 * 10**9,
+    ),
     "TOD goes round midnight": ("r : TOD;", "r := TOD#23:00:00 + T#2h;", "r", 3_600 * 10**9),
     "TIME_TO_DINT counts milliseconds": ("r : DINT;", "r := TIME_TO_DINT(T#1s500ms);", "r", 1500),
     "a string is cut at its target": ("r : STRING[3];", "r := CONCAT('ab', 'cd', 'ef');", "r", "abc"),
@@ -76,31 +86,106 @@ CASES = {
     "values of an enumeration count on": ("r : Color;", "r := Color#Blue;", "r", 6),
     "a subrange starts with its lower limit": ("l : Level; r : INT;", "r := l;", "r", 1),
     "structures carry their defaults": ("p : Point; r : Color;", "r := p.c;", "r", 5),
-    "structures are copied": ("p : Point := (x := 2.0); q : Line; r : REAL;", "q.b := p; p.x := 9.0; r := q.b.x;", "r", 2.0),
-    "array initials repeat": ("a : ARRAY[1..2, 0..2] OF INT := [1, 2(7), 3]; r : INT;", "r := a[1, 2] * 10 + a[2, 0];", "r", 73),
+    "structures are copied": (
+        "p : Point := (x := 2.0); q : Line; r : REAL;",
+        "q.b := p; p.x := 9.0; r := q.b.x;",
+        "r",
+        2.0,
+    ),
+    "array initials repeat": (
+        "a : ARRAY[1..2, 0..2] OF INT := [1, 2(7), 3]; r : INT;",
+        "r := a[1, 2] * 10 + a[2, 0];",
+        "r",
+        73,
+    ),
     "constants fold": ("a : ARRAY[0..N] OF INT := [N(2)]; r : INT;", "r := a[N - 1] + TABLE[1];", "r", 22),
-    "ARRAY[*] knows its bounds": ("a : ARRAY[-1..2] OF LREAL := [1.0, 2.0, 3.0, 4.0]; r : LREAL;", "r := Sum(a);", "r", 10.0),
+    "ARRAY[*] knows its bounds": (
+        "a : ARRAY[-1..2] OF LREAL := [1.0, 2.0, 3.0, 4.0]; r : LREAL;",
+        "r := Sum(a);",
+        "r",
+        10.0,
+    ),
     "inputs have defaults": ("r : INT;", "r := Add3(a := 1, c := 4);", "r", 25),
     "outputs are taken": ("n : INT; r : BOOL;", "n := Add3(1, 2, 3, big => r);", "r", 0),
     "outputs may be inverted": ("n : INT; r : BOOL;", "n := Add3(a := 1, NOT big => r);", "r", 0),
     "in-outs work on the caller": ("i : INT := 1; r : INT := 2;", "Swap(i, r);", "r", 1),
-    "CASE takes ranges and enumerations": ("i : INT := 7; r : INT;", "CASE i OF 1..6: r := 1; 7, 9: r := 2; END_CASE;", "r", 2),
-    "CASE falls to ELSE": ("c : Color := Green; r : INT;", "CASE c OF Red: r := 1; ELSE r := 3; END_CASE;", "r", 3),
-    "FOR leaves the first value past the end": ("i, r : INT;", "FOR i := 1 TO 5 DO ; END_FOR; r := i;", "r", 6),
-    "FOR goes to the limit of its type": ("i : SINT; r : INT;", "FOR i := 120 TO 127 DO r := r + 1; END_FOR;", "r", 8),
-    "FOR counts down": ("i : USINT; r : INT;", "FOR i := 5 TO 1 BY -2 DO r := r * 10 + i; END_FOR;", "r", 531),
-    "EXIT leaves one loop": ("i, j, r : INT;", "FOR i := 1 TO 3 DO FOR j := 1 TO 9 DO IF j = 2 THEN EXIT; END_IF; r := r + 1; END_FOR; END_FOR;", "r", 3),
-    "CONTINUE goes on with the condition": ("i, r : INT;", "REPEAT i := i + 1; IF i MOD 2 = 0 THEN CONTINUE; END_IF; r := r + i; UNTIL i >= 5 END_REPEAT;", "r", 9),
-    "parts are read and written": ("d : DWORD := 16#12345678; r : DWORD;", "r := d; r.%B0 := d.%B3; r.31 := TRUE;", "r", 0x92345612),
+    "CASE takes ranges and enumerations": (
+        "i : INT := 7; r : INT;",
+        "CASE i OF 1..6: r := 1; 7, 9: r := 2; END_CASE;",
+        "r",
+        2,
+    ),
+    "CASE falls to ELSE": (
+        "c : Color := Green; r : INT;",
+        "CASE c OF Red: r := 1; ELSE r := 3; END_CASE;",
+        "r",
+        3,
+    ),
+    "FOR leaves the first value past the end": (
+        "i, r : INT;",
+        "FOR i := 1 TO 5 DO ; END_FOR; r := i;",
+        "r",
+        6,
+    ),
+    "FOR goes to the limit of its type": (
+        "i : SINT; r : INT;",
+        "FOR i := 120 TO 127 DO r := r + 1; END_FOR;",
+        "r",
+        8,
+    ),
+    "FOR counts down": (
+        "i : USINT; r : INT;",
+        "FOR i := 5 TO 1 BY -2 DO r := r * 10 + i; END_FOR;",
+        "r",
+        531,
+    ),
+    "EXIT leaves one loop": (
+        "i, j, r : INT;",
+        "FOR i := 1 TO 3 DO FOR j := 1 TO 9 DO IF j = 2 THEN EXIT; END_IF; r := r + 1; END_FOR; END_FOR;",
+        "r",
+        3,
+    ),
+    "CONTINUE goes on with the condition": (
+        "i, r : INT;",
+        "REPEAT i := i + 1; IF i MOD 2 = 0 THEN CONTINUE; END_IF; r := r + i; UNTIL i >= 5 END_REPEAT;",
+        "r",
+        9,
+    ),
+    "parts are read and written": (
+        "d : DWORD := 16#12345678; r : DWORD;",
+        "r := d; r.%B0 := d.%B3; r.31 := TRUE;",
+        "r",
+        0x92345612,
+    ),
     "a function form is its operator": ("r : BOOL;", "r := GT(5, 4, 3) AND NE(ADD(1, 2, 3), 7);", "r", 1),
     "SEL and MUX choose": ("i : INT := 2; r : INT;", "r := SEL(i > 1, 10, 20) + MUX(i, 1, 2, 3);", "r", 23),
-    "LIMIT keeps within": ("i : INT := 77; r : INT;", "r := LIMIT(0, i, 50) + MAX(1, i, 3) + MIN(i, 4);", "r", 131),
-    "references follow": ("x : INT := 3; p : REF_TO INT; r : INT;", "p := REF(x); p^ := p^ + 1; r := x;", "r", 4),
-    "EN skips and ENO tells": ("n : INT; r : BOOL := TRUE;", "n := Add3(EN := FALSE, a := 1, ENO => r);", "r", 0),
+    "LIMIT keeps within": (
+        "i : INT := 77; r : INT;",
+        "r := LIMIT(0, i, 50) + MAX(1, i, 3) + MIN(i, 4);",
+        "r",
+        131,
+    ),
+    "references follow": (
+        "x : INT := 3; p : REF_TO INT; r : INT;",
+        "p := REF(x); p^ := p^ + 1; r := x;",
+        "r",
+        4,
+    ),
+    "EN skips and ENO tells": (
+        "n : INT; r : BOOL := TRUE;",
+        "n := Add3(EN := FALSE, a := 1, ENO => r);",
+        "r",
+        0,
+    ),
     "EN of a standard function": ("r : INT;", "r := MAX(EN := TRUE, IN1 := 3, IN2 := 8);", "r", 8),
-    "SPLIT_DATE gives parts": ("y, m, d : INT; r : INT;", "SPLIT_DATE(D#2024-02-29, y, m, d); r := m * 100 + d;", "r", 229),
+    "SPLIT_DATE gives parts": (
+        "y, m, d : INT; r : INT;",
+        "SPLIT_DATE(D#2024-02-29, y, m, d); r := m * 100 + d;",
+        "r",
+        229,
+    ),
     "BCD converts": ("r : UINT;", "r := WORD_BCD_TO_UINT(16#1234);", "r", 1234),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -242,22 +327,47 @@ END_PROGRAM
 """
 
 CODESYS_CASES = {
-    "values behind the type": ("m, r : E_Mode := E_Mode.Busy;", "IF m = E_Mode.Busy THEN r := E_Mode.Done; END_IF", "r", 6),
+    "values behind the type": (
+        "m, r : E_Mode := E_Mode.Busy;",
+        "IF m = E_Mode.Busy THEN r := E_Mode.Done; END_IF",
+        "r",
+        6,
+    ),
     "a union shares its bytes": ("u : U; r : DWORD;", "u.r := 1.0; r := u.w;", "r", 0x3F800000),
     "a structure extends another": ("d : D; r : INT;", "d.id := 4; d.v := 1; r := d.id;", "r", 4),
-    "pointers walk": ("b : ARRAY[0..3] OF BYTE; r : BYTE;", "Fill(ADR(b[1]), SIZEOF(b) - 1); r := b[0] + b[3];", "r", 0x55),
+    "pointers walk": (
+        "b : ARRAY[0..3] OF BYTE; r : BYTE;",
+        "Fill(ADR(b[1]), SIZEOF(b) - 1); r := b[0] + b[3];",
+        "r",
+        0x55,
+    ),
     "ADR of a local string": ("r : STRING(20);", "r := Rev('hello');", "r", "olleh"),
     "assignments chain": ("a, r : INT;", "r := a := 5;", "r", 5),
     "S= keeps": ("c : BOOL := TRUE; r : BOOL;", "r S= c; c := FALSE; r S= c;", "r", 1),
     "bits and integers mix": ("w : WORD := 16#1234; r : DWORD;", "r := w + 1;", "r", 0x1235),
-    "REFERENCE TO stands for its target": ("a : INT := 1; f : REFERENCE TO INT; r : INT;", "f REF= a; f := f + 1; r := a;", "r", 2),
+    "REFERENCE TO stands for its target": (
+        "a : INT := 1; f : REFERENCE TO INT; r : INT;",
+        "f REF= a; f := f + 1; r := a;",
+        "r",
+        2,
+    ),
     "a program is its own instance": ("r : INT;", "Helper(k := 4); r := Helper.o;", "r", 8),
     "a string is indexed from 0": ("s : STRING := 'AB'; r : BYTE;", "r := s[1];", "r", 66),
     "unbracketed initials": ("a : ARRAY[0..2] OF INT := 1, 2, 3; r : INT;", "r := a[2];", "r", 3),
-    "a structure is assigned by members": ("d : D; r : REAL;", "d := (id := 3, v := 2.5); r := d.v;", "r", 2.5),
+    "a structure is assigned by members": (
+        "d : D; r : REAL;",
+        "d := (id := 3, v := 2.5); r := d.v;",
+        "r",
+        2.5,
+    ),
     "TIME is a number of milliseconds": ("t : TIME := T#5S; r : DWORD;", "r := TIME_TO_DWORD(t);", "r", 5000),
-    "pins have CODESYS's names": ("c : CTU; r : INT;", "c(CU := TRUE, RESET := FALSE, PV := 3); r := c.CV;", "r", 1),
-}  # fmt: skip
+    "pins have CODESYS's names": (
+        "c : CTU; r : INT;",
+        "c(CU := TRUE, RESET := FALSE, PV := 3); r := c.CV;",
+        "r",
+        1,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CODESYS_CASES)
@@ -411,3 +521,49 @@ def test_program_when_others_read_it_by_name_then_it_still_runs_in_its_task(conf
         assert found.scan(now_ns=scan * 10_000_000, task="main") == 0
     assert found.read("Source.n") == 6
     assert found.read("Main.seen") == (60 if configured else 50)
+
+
+def test_interface_when_nothing_implements_it_then_null_is_a_fault() -> None:
+    interface = "INTERFACE Shape METHOD Area : INT END_METHOD END_INTERFACE"
+    found = both(
+        body("s : Shape; go : BOOL; r : INT;", "IF go THEN r := s.Area(); END_IF; go := TRUE;", interface)
+    )
+    assert [found.scan(task="main"), found.scan(task="main")] == [0, 1003]
+
+
+METHODS = {
+    "arguments of a method": (
+        "CLASS C METHOD PUBLIC M VAR_INPUT a : INT; END_VAR VAR_OUTPUT o : INT; END_VAR VAR_IN_OUT io : INT; END_VAR "
+        "o := a + 1; io := io + a; END_METHOD END_CLASS",
+        "c : C; x, y : INT;",
+        "c.M(a := 3, o => x, io := y); x := x * 10 + y;",
+        43,
+    ),
+    "an inherited action": (
+        "FUNCTION_BLOCK F VAR_OUTPUT n : INT; END_VAR Up(); ACTION Up: n := n + 10; END_ACTION END_FUNCTION_BLOCK "
+        "FUNCTION_BLOCK G EXTENDS F SUPER(); Up(); END_FUNCTION_BLOCK",
+        "f : G; x : INT;",
+        "f(); x := f.n;",
+        20,
+    ),
+    "a block in a namespace": (
+        "NAMESPACE A FUNCTION_BLOCK F VAR_OUTPUT n : INT; END_VAR n := K; END_FUNCTION_BLOCK "
+        "VAR_GLOBAL CONSTANT K : INT := 6; END_VAR END_NAMESPACE",
+        "f : A.F; x : INT;",
+        "f(); x := f.n + A.K;",
+        12,
+    ),
+    "a generic function": (
+        "FUNCTION twice<T : ANY_NUM> : T VAR_INPUT a : T; END_VAR twice := a + a; END_FUNCTION",
+        "r : REAL; x : INT;",
+        "r := twice(1.5); x := twice(4) + REAL_TO_INT(r);",
+        11,
+    ),
+    "another name": ("", "a : INT := 4; b AT a : INT; x : INT;", "b := 7; x := a;", 7),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_unit_when_used_then_value(name: str) -> None:
+    before, declarations, statements, expected = METHODS[name]
+    assert run(body(declarations, statements, before), "x", dialect="rusty") == [expected]

@@ -23,7 +23,9 @@ def violations(program: hir.Program) -> list[str]:
             verifier.declared(variable)
         verifier.block(pou.body)
     for variable in program.globals:
-        _Verifier(program, next(iter(program.pous.values())), found).declared(variable) if program.pous else None
+        _Verifier(program, next(iter(program.pous.values())), found).declared(
+            variable
+        ) if program.pous else None
     return found
 
 
@@ -231,4 +233,9 @@ def _all_variables(program: hir.Program, unit: hir.Pou) -> Iterator[hir.Variable
 def _known(kind: hir.Type | None) -> bool:
     if isinstance(kind, hir.Array | hir.OpenArray):
         return _known(kind.element)
-    return kind is not None and kind is not types.UNKNOWN and kind is not types.VOID and kind not in types.LITERALS
+    return (
+        kind is not None
+        and kind is not types.UNKNOWN
+        and kind is not types.VOID
+        and kind not in types.LITERALS
+    )

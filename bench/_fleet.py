@@ -44,7 +44,7 @@ class Runtime:
             reader = asyncio.create_task(self._read(socket))
             await self._send(socket, start, seconds)
             async with asyncio.timeout(30):
-                while self.sent:
+                while self.sent:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             reader.cancel()
 

@@ -104,22 +104,23 @@ def written_bytes() -> int:
     return int(psutil.Process().io_counters().write_bytes)
 
 
+def say(what: str, ours: str, reference: str = "", ratio: float = 0.0) -> None:
+    compared = f"   rows {reference:<12} ratio {ratio:6.1f}" if reference else ""
+    print(f"{what:<18} {ours:<28}{compared}")
+
+
 def ingest(folder: pathlib.Path) -> None:
     times, values = reference_signals(TAGS, SECONDS)
     parts = list(batches(times, values, ROWS_PER_COMMIT))
     rows, chunks = Rows(folder / "rows.db"), Chunks(folder / "chunks.db", TAGS)
     ours, plain = fill(chunks.commit, parts), fill(rows.commit, parts[: len(parts) // 4])
-    print(
-        f"ingest             {ours / 1e6:6.2f} M samples/s   rows {plain / 1e6:5.2f} M/s   ratio {ours / plain:5.1f}"
-    )
+    say("ingest", f"{ours / 1e6:.2f} M samples/s", f"{plain / 1e6:.2f} M/s", ours / plain)
     chunks.store.close()
     start = time.perf_counter()
     store = EmbeddedHistory(folder / "chunks.db")
     took = time.perf_counter() - start
     left = int(store._writer.tails.count.sum())
-    print(
-        f"recovery           {took:6.2f} s for {left / 1e6:.2f} M journalled samples: {took / left * 1e6:.2f} s a million"
-    )
+    say("recovery", f"{took / left * 1e6:.2f} s a million journalled samples")
     store.close()
 
 
@@ -142,9 +143,7 @@ def kept(folder: pathlib.Path) -> None:
         db.close()
     ours = (folder / "kept.db").stat().st_size / samples
     plain = (folder / "kept-rows.db").stat().st_size / (200 * 2048)
-    print(
-        f"bytes kept         {ours:6.2f} a sample          rows {plain:5.1f}           ratio {plain / ours:5.1f}"
-    )
+    say("bytes kept", f"{ours:.2f} a sample", f"{plain:.1f}", plain / ours)
 
 
 def live(folder: pathlib.Path) -> None:
@@ -174,12 +173,10 @@ def live(folder: pathlib.Path) -> None:
     for second in range(60):
         rows.commit(series, batch(second))
     plain, plain_most, plain_size = run(rows.commit, 60, LIVE_COMMITS)
-    print(
-        f"commit 10,000 rows {p50:6.1f} ms (max {most:.0f})     rows {plain:5.1f} (max {plain_most:.0f}) ratio {plain / p50:5.1f}"
+    say(
+        "commit 10,000 rows", f"{p50:.1f} ms (max {most:.0f})", f"{plain:.0f} ({plain_most:.0f})", plain / p50
     )
-    print(
-        f"bytes written      {size:6.1f} a sample          rows {plain_size:5.0f}           ratio {plain_size / size:5.1f}"
-    )
+    say("bytes written", f"{size:.1f} a sample", f"{plain_size:.0f}", plain_size / size)
     chunks.store.close()
 
 
@@ -210,12 +207,10 @@ def trends(folder: pathlib.Path) -> None:
     sql = "SELECT (t-?)/172800000000 AS b, min(v), max(v), avg(v) FROM s WHERE tag=0 AND t BETWEEN ? AND ? GROUP BY b"
     rows_ms = timed(lambda: rows.db.execute(sql, (first, first, last)).fetchall(), 7)
     ratio = np.median(rows_ms) / np.median(day_ms)
-    print(
-        f"tag-day to 500     {np.median(day_ms):6.1f} ms               rows {np.median(rows_ms):5.1f} ms        ratio {ratio:5.1f}"
-    )
+    say("tag-day to 500", f"{np.median(day_ms):.1f} ms", f"{np.median(rows_ms):.1f} ms", float(ratio))
     end = first + days * DAY * 1000 * signals.MS
     month = timed(lambda: [store.buckets(number, first, end, 1000) for number in numbers], 12)
-    print(f"8 tags x 30 days   {np.percentile(month, 95):6.0f} ms p95 for 1,000 points each")
+    say("8 tags x 30 days", f"{np.percentile(month, 95):.0f} ms p95 for 1,000 points each")
     store.close()
 
 
@@ -229,7 +224,8 @@ def chain(folder: pathlib.Path) -> None:
         fleet = subprocess.Popen(
             [sys.executable, "-P", str(pathlib.Path(__file__).with_name("_fleet.py")), url, str(CHAIN_RUNTIMES),
              str(CHAIN_TAGS), str(CHAIN_SECONDS)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(pathlib.Path.cwd())},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONPATH": str(pathlib.Path.cwd())},
         )  # fmt: skip
         assert fleet.stdin is not None and fleet.stdout is not None
         fleet.stdin.write("\n".join(identities) + "\n")
@@ -250,10 +246,12 @@ def chain(folder: pathlib.Path) -> None:
         server.stdout.close()
     cpu = (after.user + after.system - before.user - before.system) / span * 100
     took = np.array(result["took_ms"])
-    print(
-        f"chain              {CHAIN_RUNTIMES} runtimes x {CHAIN_TAGS} changes/s: {cpu:.0f} % of a core, {memory:.0f} MB, acknowledged after "
-        f"{np.percentile(took, 50):.0f} / {np.percentile(took, 99):.0f} ms (p50/p99), {result['acknowledged']} of {result['sent']} batches"
+    p50, p99 = np.percentile(took, [50, 99])
+    say(
+        "chain", f"{CHAIN_RUNTIMES} runtimes x {CHAIN_TAGS} changes/s: {cpu:.0f} % of a core, {memory:.0f} MB"
     )
+    done = f"{result['acknowledged']} of {result['sent']} batches"
+    say("", f"acknowledged after {p50:.0f} ms (p50), {p99:.0f} ms (p99): {done}")
 
 
 def enrol(folder: pathlib.Path, count: int) -> list[str]:

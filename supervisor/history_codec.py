@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pcodec import ChunkConfig, standalone
+from pcodec import ChunkConfig, DeltaSpec, standalone
 
 from scan.problem import fail
 
@@ -23,6 +23,9 @@ SAMPLES_MAX = 1 << 24  # of one blob: bounds what a damaged head can make us all
 _HEAD = struct.Struct("<BxHIIIII")  # format, reserved, samples, bytes of series, times, values, quality
 _CHUNK_LEVEL = ChunkConfig(compression_level=4)
 _JOURNAL_LEVEL = ChunkConfig(compression_level=2)
+# Times grow: naming the first difference spares the search for the best one, half of the time at the same size.
+_CHUNK_TIMES = ChunkConfig(compression_level=4, delta_spec=DeltaSpec.try_consecutive(1))
+_JOURNAL_TIMES = ChunkConfig(compression_level=2, delta_spec=DeltaSpec.try_consecutive(1))
 
 Times = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -71,7 +74,7 @@ def in_time_order(columns: Columns) -> Columns:
 
 
 def encode_chunk(columns: Columns) -> bytes:
-    times = standalone.simple_compress(np.ascontiguousarray(columns.times), _CHUNK_LEVEL)
+    times = standalone.simple_compress(np.ascontiguousarray(columns.times), _CHUNK_TIMES)
     values = standalone.simple_compress(np.ascontiguousarray(columns.values), _CHUNK_LEVEL)
     quality = b""
     if columns.quality.any():
@@ -103,8 +106,13 @@ def decode_chunks(blobs: list[bytes]) -> Columns:
 
 def encode_journal(series: SeriesNumbers, columns: Columns) -> bytes:
     parts = [
-        standalone.simple_compress(np.ascontiguousarray(column), _JOURNAL_LEVEL)
-        for column in (series, columns.times, columns.values, columns.quality)
+        standalone.simple_compress(np.ascontiguousarray(column), level)
+        for column, level in (
+            (series, _JOURNAL_LEVEL),
+            (columns.times, _JOURNAL_TIMES),
+            (columns.values, _JOURNAL_LEVEL),
+            (columns.quality, _JOURNAL_LEVEL),
+        )
     ]
     head = _HEAD.pack(FORMAT_JOURNAL, 0, len(columns), *(len(part) for part in parts))
     return b"".join((head, *parts))

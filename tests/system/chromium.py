@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import httpx
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 ROOT = pathlib.Path(__file__).parents[2]
 PICTURES = ROOT / "build" / "screenshots"
@@ -86,6 +86,7 @@ def window(
         reduced_motion="reduce",
     )
     context.set_default_timeout(15_000)
+    expect.set_options(timeout=15_000)
     return context
 
 

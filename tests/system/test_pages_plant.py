@@ -177,6 +177,9 @@ def test_trend_when_tags_are_chosen_then_their_history_is_drawn(page: Page, demo
 
 def test_program_when_changed_in_the_page_then_the_plant_follows(page: Page, demo: dict[str, Any]) -> None:
     runtime = open_runtime(page, demo)
+    expect(page.locator("#runtime-head")).to_contain_text(
+        "as running", timeout=SLOW_MS
+    )  # the demo's own deployment
     page.goto(f"{demo['url']}/programs")
     page.locator("table a.strong").first.click()
     edit(page, "Level1High : REAL := 70.0", "Level1High : REAL := 7x0.0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -26,6 +27,19 @@ SWAP_MARGIN_S = 30.0
 STOP_S = 3.0
 
 Report = Callable[[str, Message], None]  # what the scan process says by itself
+
+
+def engine_cache(fallback: pathlib.Path) -> pathlib.Path:
+    """Where the compiled engine is kept: once for all nodes of a user, in the node's own cache if there is no home."""
+    given = os.environ.get("TICKWORK_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        home = pathlib.Path(base) if base else pathlib.Path.home() / ".cache"
+        folder = pathlib.Path(given) if given else home / "tickwork"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return fallback
+    return folder if os.access(folder, os.W_OK) else fallback
 
 
 class ScanHost:
@@ -62,7 +76,14 @@ class ScanHost:
 
     async def start(self) -> None:
         """Starts the process; it holds no program yet. Raises CL3006 when it does not come up."""
-        arguments = ["-m", "scan.process", "--dir", str(self._segments), "--cache", str(self._cache)]
+        arguments = [
+            "-m",
+            "scan.process",
+            "--dir",
+            str(self._segments),
+            "--cache",
+            str(engine_cache(self._cache)),
+        ]
         if not self._section.realtime:
             arguments.append("--no-realtime")
         self.child = child = await spawn("scan", arguments, listener=self._listen)

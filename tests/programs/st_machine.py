@@ -39,7 +39,9 @@ def _program(text: str, dialect: str) -> Any:
     return result.program
 
 
-def run(text: str, *paths: str, dialect: str = "iec", scans: int = 1, period_ns: int = 10_000_000) -> list[Any]:
+def run(
+    text: str, *paths: str, dialect: str = "iec", scans: int = 1, period_ns: int = 10_000_000
+) -> list[Any]:
     """Values of variables of ``Main`` after some scans, which compiled code and the oracle agree on."""
     found = both(text, dialect=dialect)
     for scan in range(scans):

@@ -166,7 +166,6 @@ def test_recompile_when_one_pou_changes_then_only_it_and_its_users_are_compiled(
     folder: Path, tmp_path: Path
 ) -> None:
     from programs.building import checked, read_folder
-
     from programs.native import compile_program
 
     pous = "".join(

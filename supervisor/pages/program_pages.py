@@ -167,7 +167,7 @@ class ProgramPages:
         detail = await self._services.programs.project(actor, project_id)
         texts = {file.path: file.text for file in detail.files}
         path = path if path in texts else _first(texts)
-        report = await self._services.programs.check(actor, project_id)
+        problems, counted = await self._checked(actor, project_id)
         line = request.query_params.get("line", "")
         page = w.EditorPage(
             shell=await self._shell(request, detail, ""),
@@ -188,11 +188,20 @@ class ProgramPages:
             draft=detail.project.draft_digest,
             check=project_href(project_id, "check"),
             save=project_href(project_id, "files"),
-            problems=problem_list(project_id, report),
+            problems=problems,
             wrong=wrong,
             line=int(line) if line.isdecimal() else 0,
         )
         return frame.html(request, page, 409 if wrong else 200)
+
+    async def _checked(self, actor: Actor, project_id: int) -> tuple[w.ProblemList, dict[str, int]]:
+        """Problems of the draft and errors by file. A check that does not answer must not keep the editor shut."""
+        try:
+            report = await self._services.programs.check(actor, project_id)
+        except TickworkError as error:
+            return w.ProblemList(problems=(), ok=False, checked=views.told(error)), {}
+        errors = [problem.place.file for problem in report.problems if problem.severity == "error"]
+        return problem_list(project_id, report), {path: errors.count(path) for path in set(errors)}
 
     async def save(self, request: Request) -> Response:
         """Write one file of the draft; a new one is begun empty."""

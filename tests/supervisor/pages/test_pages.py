@@ -8,6 +8,7 @@ import io
 import pytest
 from starlette.routing import Mount, Route
 
+from scan.problem import fail
 from supervisor import guard, pages
 from supervisor.pages.shell import flat, local
 from tests.supervisor.pages.browser import Browser
@@ -275,6 +276,21 @@ async def test_check_when_the_text_has_problems_then_they_carry_place_and_remedy
     assert (problem["file"], problem["line"], problem["column"]) == ("main.st", 2, 3)
     assert problem["remedy"].startswith("Did you mean")
     assert report["ok"] is False
+
+
+async def test_editor_when_the_check_does_not_answer_then_it_opens_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    browser = await logged_in("eva")
+
+    async def busy(*_: object) -> None:
+        raise fail("SV4002", "the compiler does not answer", remedy="try again")
+
+    monkeypatch.setattr(browser.app.state.services.programs, "check", busy)
+    page = await browser.get("/programs/1")
+    assert page.status_code == 200
+    assert "The compiler does not answer" in page.text
+    assert "PROGRAM Control" in page.text
 
 
 async def test_deploy_when_no_runtime_is_chosen_then_it_says_so() -> None:

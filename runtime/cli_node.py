@@ -30,6 +30,7 @@ StateOption = Annotated[pathlib.Path | None, typer.Option("--state", help="State
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
 Path = Annotated[str, typer.Argument(help="Variable, for example Main.level.")]
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the journal.")]
+ColdOption = Annotated[bool, typer.Option("--cold", help="With initial values, retained ones too.")]
 
 
 @app.command()
@@ -205,7 +206,7 @@ def forces(node: NodeOption = "", state: StateOption = None, json: JsonOption = 
     else:
         table = Table("variable", "value", "owner", "reason", "ends in", box=None)
         for one in found:
-            left_s = (one.get("expires_ns", 0) - time.time_ns()) / 1e9
+            left_s = one["remaining_ns"] / 1e9
             table.add_row(
                 *(str(one.get(key, "")) for key in ("path", "value", "owner", "reason")), f"{left_s:.0f} s"
             )
@@ -213,9 +214,11 @@ def forces(node: NodeOption = "", state: StateOption = None, json: JsonOption = 
 
 
 @app.command("start")
-def start_program(node: NodeOption = "", state: StateOption = None, json: JsonOption = False) -> None:
-    """Start the program of a running node (warm: retained values stay)."""
-    _command("start", {}, node, state, json=json)
+def start_program(
+    node: NodeOption = "", state: StateOption = None, cold: ColdOption = False, json: JsonOption = False
+) -> None:
+    """Start the program of a running node; warm (retained values stay) if not told otherwise."""
+    _command("cold" if cold else "start", {}, node, state, json=json)
 
 
 @app.command("stop")
@@ -228,11 +231,17 @@ def stop_program(node: NodeOption = "", state: StateOption = None, json: JsonOpt
 def restart_program(
     node: NodeOption = "",
     state: StateOption = None,
-    cold: Annotated[bool, typer.Option("--cold", help="With initial values, retained ones too.")] = False,
+    cold: ColdOption = False,
     json: JsonOption = False,
 ) -> None:
     """Stop and start the program of a running node."""
     _command("cold" if cold else "restart", {}, node, state, json=json)
+
+
+@app.command("reset-statistics")
+def reset_statistics(node: NodeOption = "", state: StateOption = None, json: JsonOption = False) -> None:
+    """Begin the statistics of all tasks anew, at the next scan."""
+    _command("reset_statistics", {}, node, state, json=json)
 
 
 @app.command()

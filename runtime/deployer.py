@@ -115,7 +115,7 @@ class Deployer:
         node, before, ran = self._node, self._node.program, self._node.state == "running"
         if before is not None:
             await asyncio.to_thread(node.scan.save_retained)
-            await node.halt_program()
+            await self._halt()
         try:
             await self._load(program, cold=cold)
         except TickworkError:
@@ -133,6 +133,11 @@ class Deployer:
         else:
             await self._node.take_over(program)
 
+    async def _halt(self) -> None:
+        """A program that is stopped or in fault needs no stop before it is loaded or started."""
+        if self._node.state == "running":
+            await self._node.halt_program()
+
     async def control(self, action: str, user: str) -> None:
         """Starts or stops the program as a person asked."""
         node = self._node
@@ -141,8 +146,10 @@ class Deployer:
         async with self._lock:
             if node.program is None:
                 raise fail("PL3004", "there is no program to start or stop", remedy="deploy one first")
-            if action in ("stop", "restart", "cold"):
+            if action == "stop":
                 await node.halt_program()
+            elif action in ("restart", "cold"):
+                await self._halt()
             if action == "cold":
                 await self._load(node.program, cold=True)
                 await node.run_program("cold")

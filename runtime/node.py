@@ -217,11 +217,7 @@ class Node:
         place = f"{fault.get('pou', '')} ({fault.get('file', '')}:{fault.get('line', 0)})"
         text = f"{fault.get('code', '')} in {place}"
         self.note("fault", str(fault.get("task", "")), text, severity="error", fields=_texts(fault))
-        if (
-            self.state == "fault"
-            and self.program is not None
-            and self.program.plant.scan.on_fault == "restart"
-        ):
+        if self.state == "fault" and self.program is not None and self.program.plant.scan.on_fault != "stop":
             self._recover(self._restart_program())
 
     def _recover(self, work: object) -> None:
@@ -234,8 +230,13 @@ class Node:
             self.note("fault", "node", "the program faulted too often and stays stopped", severity="error")
             return
         await asyncio.sleep(delay_s)
+        assert self.program is not None
         with contextlib.suppress(TickworkError):
-            await self.run_program("warm")
+            if self.program.plant.scan.on_fault == "restart-cold":
+                await self.scan.load(self.program, Restored())
+                await self.run_program("cold")
+            else:
+                await self.run_program("warm")
 
     async def _restart_scan(self, code: int) -> None:
         """The scan process died: the field process has set safe values meanwhile; start with what was kept."""
@@ -247,8 +248,7 @@ class Node:
             try:
                 await self.scan.start()
                 if self.program is not None:
-                    await self.scan.load(self.program, self._kept_values(self.program))
-                    await self.run_program("warm")
+                    await self._run_after_crash(self.program)
             except TickworkError as error:
                 log.error("the scan process could not be restarted", problem=str(error))
                 continue
@@ -256,6 +256,16 @@ class Node:
             return
         self.state = "fault"
         self.note("fault", "scan", "the scan process ended too often; outputs stay safe", severity="error")
+
+    async def _run_after_crash(self, program: Program) -> None:
+        """As the plant file says: the program waits for a start by hand, or runs again, warm or cold."""
+        reaction = program.plant.scan.on_crash
+        cold = reaction == "restart-cold"
+        await self.scan.load(program, Restored() if cold else self._kept_values(program))
+        if reaction == "stop":
+            self._enter("stopped")
+        else:
+            await self.run_program("cold" if cold else "warm")
 
     # ---------------------------------------------------------------- field and gate
 

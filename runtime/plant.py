@@ -30,22 +30,30 @@ NAME = re.compile(
     r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 )  # a DNS label: it becomes part of file and host names
 
+REACTIONS = ("stop", "restart", "restart-cold")
+CPU_MAX = 1023
+
 _Section = TypeVar("_Section")
 
 
 @dataclass(frozen=True, slots=True)
 class TaskOverride:
-    """Replaces period or priority of a task that the program declares."""
+    """Settings of a task that the program declares; None: as declared, or as [scan] says for all."""
 
     name: str
     period_ns: int | None = None
     priority: int | None = None
+    cpu: int | None = None
+    watchdog_ms: float | None = None
+    overrun_limit: int = 0  # overruns in a row that are too many; 0 = they are only counted
+    overrun_action: str = "alarm"  # or "fault"
 
 
 @dataclass(frozen=True, slots=True)
 class ScanSection:
     watchdog_ms: int = 1000
-    on_fault: str = "stop"  # "stop" or "restart"
+    on_fault: str = "stop"  # of the program: one of REACTIONS
+    on_crash: str = "restart"  # of the scan process: one of REACTIONS
     start: str = "run"  # "run" or "stop"
     restarts_max: int = 5  # of a process or faulted program within restart_window_s
     restart_window_s: int = 60
@@ -235,12 +243,18 @@ def _tasks(tables: list[Table]) -> tuple[TaskOverride, ...]:
         name = table.text("name", required=True)
         period_ms = table.number("period_ms", low=0.05, high=3_600_000.0)
         priority = table.integer("priority", low=0, high=65535)
+        cpu = table.integer("cpu", low=0, high=CPU_MAX)
+        watchdog_ms = table.number("watchdog_ms", low=0.1, high=600_000.0)
         if name.upper() in tasks:
             table.report("PL1009", f"the task {name} is given twice", "name", remedy="keep one of them")
         tasks[name.upper()] = TaskOverride(
             name,
             round(period_ms * 1e6) if "period_ms" in table else None,
             priority if "priority" in table else None,
+            cpu if "cpu" in table else None,
+            watchdog_ms if "watchdog_ms" in table else None,
+            table.integer("overrun_limit", low=0, high=1_000_000),
+            table.choice("overrun_action", ("alarm", "fault"), "alarm"),
         )
         table.done()
     return tuple(tasks.values())
@@ -250,7 +264,8 @@ def _scan(table: Table) -> ScanSection:
     usual = ScanSection()
     section = ScanSection(
         watchdog_ms=table.integer("watchdog_ms", usual.watchdog_ms, low=1, high=600_000),
-        on_fault=table.choice("on_fault", ("stop", "restart"), usual.on_fault),
+        on_fault=table.choice("on_fault", REACTIONS, usual.on_fault),
+        on_crash=table.choice("on_crash", REACTIONS, usual.on_crash),
         start=table.choice("start", ("run", "stop"), usual.start),
         restarts_max=table.integer("restarts_max", usual.restarts_max, low=0, high=1000),
         restart_window_s=table.integer("restart_window_s", usual.restart_window_s, low=1, high=86_400),
@@ -377,8 +392,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _retain(table: Table) -> RetainSection:
+    usual = RetainSection()
     section = RetainSection(
-        table.integer("interval_ms", RetainSection().interval_ms, low=100, high=3_600_000)
+        table.integer("interval_ms", usual.interval_ms, low=100, high=3_600_000),
+        table.choice("on_corrupt", ("stop", "initial"), usual.on_corrupt),
     )
     table.done()
     return section

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.plant import Plant
+from runtime.plant import Plant, TaskOverride
 from runtime.retain import Restored
 from runtime.state import write_atomically
 from scan.abi import Application, decode_application, encode_application
@@ -47,11 +47,19 @@ class Program:
         ]
 
     def task_options(self) -> Message:
+        """Options of each task: its own [[task]] table first, else what [scan] says for all."""
         section = self.plant.scan
+        own = {override.name.upper(): override for override in self.plant.tasks}
         options: Message = {}
         for index, task in enumerate(self.application.tasks):
+            one = own.get(task.name.upper(), TaskOverride(task.name))
             cpu = section.cpus[index % len(section.cpus)] if section.cpus else -1
-            options[task.name] = {"watchdog_ms": section.watchdog_ms, "cpu": cpu}
+            options[task.name] = {
+                "watchdog_ms": section.watchdog_ms if one.watchdog_ms is None else one.watchdog_ms,
+                "cpu": cpu if one.cpu is None else one.cpu,
+                "overrun_limit": one.overrun_limit,
+                "overrun_action": one.overrun_action,
+            }
         return options
 
     def trial_scans(self) -> int:

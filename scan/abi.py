@@ -26,6 +26,7 @@ a freshly initialised block.
 from __future__ import annotations
 
 import enum
+import hashlib
 
 import msgspec
 import numpy as np
@@ -202,10 +203,22 @@ class Application(msgspec.Struct, frozen=True):
     object_code: bytes  # relocatable object in the machine's format
 
 
+_MAGIC = b"TWAPP\1\0\0"
+_HEAD_SIZE = len(_MAGIC) + hashlib.sha256().digest_size
+
+
 def encode_application(application: Application) -> bytes:
-    return msgspec.msgpack.encode(application)
+    """``decode_application`` takes it back: a magic, the SHA-256 of the rest, the rest as msgpack."""
+    body = msgspec.msgpack.encode(application)
+    return _MAGIC + hashlib.sha256(body).digest() + body
 
 
 def decode_application(data: bytes) -> Application:
-    """Raises msgspec.DecodeError or msgspec.ValidationError on anything that is not an application."""
-    return msgspec.msgpack.decode(data, type=Application)
+    """Raises msgspec.DecodeError or msgspec.ValidationError on anything that is not a whole application.
+
+    The checksum comes first: LLVM ends the process on damaged object code, so none may reach it.
+    """
+    body = data[_HEAD_SIZE:]
+    if data[:_HEAD_SIZE] != _MAGIC + hashlib.sha256(body).digest():
+        raise msgspec.DecodeError("the checksum differs: the file is damaged, or of another version")
+    return msgspec.msgpack.decode(body, type=Application)

@@ -46,8 +46,12 @@ sources = []
 [[task]]
 name = "Fast"
 period_ms = 2.5
+cpu = 1
+overrun_limit = 5
+overrun_action = "fault"
 [scan]
 on_fault = "restart"
+on_crash = "restart-cold"
 cpus = "1,3-4"
 [supervisor]
 url = "https://s.example:1/"
@@ -58,6 +62,7 @@ tags = ["*level*"]
 absolute = 0.5
 [retain]
 interval_ms = 500
+on_corrupt = "initial"
 [opcua]
 port = 5000
 """,
@@ -65,6 +70,11 @@ port = 5000
     )
     assert plant.tasks[0].period_ns == 2_500_000
     assert plant.tasks[0].priority is None
+    assert plant.tasks[0].watchdog_ms is None
+    assert (plant.tasks[0].cpu, plant.tasks[0].overrun_limit) == (1, 5)
+    assert plant.tasks[0].overrun_action == "fault"
+    assert (plant.scan.on_fault, plant.scan.on_crash) == ("restart", "restart-cold")
+    assert plant.retain.on_corrupt == "initial"
     assert plant.scan.cpus == (1, 3, 4)
     assert plant.supervisor is not None
     assert plant.supervisor.url == "https://s.example:1"
@@ -90,6 +100,9 @@ def test_problems_when_several_keys_are_wrong_then_all_come_with_their_lines() -
         ("[node]\nname = 'Not Good'", "PL1008"),
         ("[[task]]\nperiod_ms = 1", "PL1003"),
         ("[[task]]\nname='A'\n[[task]]\nname='a'", "PL1009"),
+        ("[[task]]\nname='A'\noverrun_action='ignore'", "PL1004"),
+        ("[[task]]\nname='A'\nwatchdog_ms=0", "PL1005"),
+        ("[scan]\non_crash='never'", "PL1004"),
         ("[supervisor]\nurl = 'ftp://x'", "PL1010"),
         ("[supervisor]\nurl = 'http://[::1'", "PL1010"),
         ("[supervisor]\nurl = 'http://10.0.0.1'", "PL1011"),

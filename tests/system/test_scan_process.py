@@ -371,6 +371,20 @@ def test_load_when_file_is_no_application_then_refused_and_old_program_runs_on(s
     wait_for(lambda: view.snapshot().scan > before, "more scans")
 
 
+def test_load_when_object_code_is_damaged_then_refused_and_old_program_runs_on(scan: ScanProcess) -> None:
+    view = start(scan)
+    data = bytearray((scan.directory / "toy.app").read_bytes())
+    place = data.index(b"\x7fELF") + 1000
+    data[place : place + 8] = b"damaged!"
+    path = scan.directory / "damaged.app"
+    path.write_bytes(data)
+    problem = scan.ask("swap", application=str(path))["problem"]
+    assert problem["code"] == "SC3003"
+    assert "checksum" in problem["found"]
+    before = view.snapshot().scan
+    wait_for(lambda: view.snapshot().scan > before, "more scans")
+
+
 def test_process_when_running_then_it_has_no_socket_and_no_compiler(scan: ScanProcess) -> None:
     start(scan)
     proc = pathlib.Path("/proc") / str(scan.process.pid)

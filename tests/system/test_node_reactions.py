@@ -1,0 +1,95 @@
+"""What a node does after a fault, a crash and a power-on, as its plant file says."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.runtime.node_process import PLANT, NodeProcess, wait_for, write_plant
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+Make = Callable[[str], NodeProcess]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.getbasetemp() / "node-cache"
+
+
+@pytest.fixture
+def make(tmp_path: pathlib.Path, cache: pathlib.Path) -> Iterator[Make]:
+    nodes: list[NodeProcess] = []
+
+    def start(settings: str) -> NodeProcess:
+        """A node with further lines of [scan]; other sections may follow them."""
+        folder = write_plant(tmp_path / "plant", plant=PLANT + settings)
+        nodes.append(NodeProcess(folder, tmp_path / "state", cache))
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        node.stop()
+
+
+def state(node: NodeProcess) -> str:
+    return str(node.ask("status")["status"]["state"])
+
+
+def count_again(node: NodeProcess) -> None:
+    at = node.value("Main.count")
+    wait_for(lambda: node.value("Main.count") > at, "scans")
+
+
+def test_fault_when_the_plant_says_restart_cold_then_all_begins_anew_until_it_is_too_often(
+    make: Make,
+) -> None:
+    node = make('on_fault = "restart-cold"\nrestarts_max = 1\n').until_running()
+    wait_for(lambda: node.value("Main.total") > 300, "some scans")
+    node.ask("write", values={"Main.fail": "TRUE"})
+    wait_for(lambda: node.events("fault"), "the fault")
+    wait_for(lambda: state(node) == "running" and node.value("Main.fail") is False, "the restart")
+    assert node.value("Main.total") < 300
+    count_again(node)
+    node.ask("write", values={"Main.fail": "TRUE"})
+    wait_for(lambda: any("too often" in event["text"] for event in node.events("fault")), "the limit")
+    assert state(node) == "fault"
+    assert node.ask("status")["facts"]["restarts"]["scan"] == 1
+
+
+def test_crash_when_the_plant_says_stop_then_the_program_waits_for_a_start_by_hand(make: Make) -> None:
+    node = make('on_crash = "stop"\n').until_running()
+    wait_for(lambda: node.value("Main.total") > 100, "some scans")
+    before = node.value("Main.total")
+    killed = node.kill("scan")
+    wait_for(lambda: node.pids().get("scan", killed) != killed, "the new process")
+    wait_for(lambda: state(node) == "stopped", "the stop")
+    node.ask("start")
+    wait_for(lambda: state(node) == "running" and node.value("Main.total") >= before, "the kept total")
+
+
+def test_start_when_the_plant_says_stop_then_the_program_waits_and_starts_warm_or_cold(make: Make) -> None:
+    node = make('start = "stop"\n')
+    wait_for(lambda: state(node) == "stopped" and node.ask("status")["facts"]["program"], "the program")
+    assert node.value("Main.count") == 0
+    node.ask("start")
+    node.until_running()
+    wait_for(lambda: node.value("Main.total") > 200, "some scans")
+    node.ask("stop")
+    wait_for(lambda: state(node) == "stopped", "the stop")
+    node.ask("start")
+    wait_for(lambda: state(node) == "running", "the warm start")
+    assert node.value("Main.total") > 200
+    node.ask("stop")
+    wait_for(lambda: state(node) == "stopped", "the stop")
+    node.ask("cold")
+    wait_for(lambda: state(node) == "running", "the cold start")
+    assert node.value("Main.total") < 200
+
+
+def test_overruns_when_the_plant_says_fault_after_n_in_a_row_then_the_program_faults(make: Make) -> None:
+    settings = '[[task]]\nname = "Fast"\nperiod_ms = 0.05\noverrun_limit = 2\noverrun_action = "fault"\n'
+    node = make(settings)
+    # No ordinary machine keeps 50 µs without real-time rights: two points in a row are missed soon.
+    wait_for(lambda: state(node) == "fault", "the fault")
+    assert node.ask("status")["status"]["fault"]["code"] == "RF1009"

@@ -15,6 +15,7 @@ from runtime import (
     cli_node,
     cli_opcua,
     cli_program,
+    cli_replay,
     cli_supervise,
     cli_system,
     cli_watch,
@@ -41,7 +42,17 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (cli_program, cli_language, cli_node, cli_watch, cli_deploy, cli_supervise, demo, cli_system):
+for part in (
+    cli_program,
+    cli_language,
+    cli_node,
+    cli_watch,
+    cli_deploy,
+    cli_replay,
+    cli_supervise,
+    demo,
+    cli_system,
+):
     app.add_typer(part.app)
 app.add_typer(cli_modbus.app, name="modbus")
 app.add_typer(cli_opcua.app, name="opcua")

@@ -39,4 +39,7 @@ CODES: dict[str, str] = {
     "SC4003": "A record is not whole",
     "SC4004": "The application of a recording is missing",
     "SC4005": "There is no recording here",
+    "SC4006": "The recording does not hold this scan",
+    "SC4007": "The condition cannot be understood",
+    "SC4008": "The time cannot be understood",
 }

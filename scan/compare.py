@@ -6,7 +6,6 @@ carried to the variable of the same path; those on variables that the other prog
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from scan import layout as w
 from scan import recording as r
 from scan.abi import Application, Symbol
-from scan.replay import Engines, Progress, Recording, Stretch, equal
+from scan.replay import Engines, Progress, Recording, Stretch, chunks, equal
 from scan.state import NodeState
 from scan.values import read_value
 from scan.view import bit_mask
@@ -101,7 +100,7 @@ class Pair:
     def run(self, stretch: Stretch) -> None:
         if self._failed:
             return
-        for chunk, record in _chunks(stretch):
+        for chunk, record in chunks(stretch):
             self._ours.replay(np.concatenate([one.words for one in chunk]).tobytes())
             self._ours.flush()
             carried = [words for one in chunk if (words := self._carried(one)) is not None]
@@ -198,28 +197,3 @@ def _outputs(recorded: Application, other: Application) -> list[tuple[Symbol, Sy
     by_place = {symbol.location: symbol for symbol in other.symbols if symbol.location.startswith("%Q")}
     mine = [symbol for symbol in recorded.symbols if symbol.location.startswith("%Q")]
     return [(symbol, by_place[symbol.location]) for symbol in mine if symbol.location in by_place]
-
-
-def _chunks(stretch: Stretch) -> Iterator[tuple[list[r.Record], r.Record]]:
-    """Runs of records after which no task is in a scan, each with its last scan."""
-    chunk: list[r.Record] = []
-    commands: list[r.Record] = []  # they belong to the scan that follows
-    last: r.Record | None = None
-    for record in stretch.records():
-        if record.kind == w.RECORD_COMMAND:
-            commands.append(record)
-            continue
-        if record.kind == w.RECORD_SCAN:
-            if last is not None and not _runs_on(record):
-                yield chunk, last
-                chunk = []
-            last = record
-        chunk += [*commands, record]
-        commands = []
-    if last is not None:
-        yield chunk, last
-
-
-def _runs_on(record: r.Record) -> bool:
-    """Whether another task was in a scan when this record's scan began."""
-    return int(record.words[w.RECORD_HEAD_WORDS + 1]) >> w.RECORD_RUNNING_SHIFT != 0

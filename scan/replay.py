@@ -178,6 +178,31 @@ def _is_full(words: Words, position: int) -> bool:
     return bool(int(words[position + w.RECORD_HEAD_WORDS + 1]) & w.RECORD_FLAG_FULL)
 
 
+def chunks(stretch: Stretch) -> Iterator[tuple[list[r.Record], r.Record]]:
+    """Runs of records after which no task is in a scan, each with its last scan."""
+    chunk: list[r.Record] = []
+    commands: list[r.Record] = []  # they belong to the scan that follows
+    last: r.Record | None = None
+    for record in stretch.records():
+        if record.kind == w.RECORD_COMMAND:
+            commands.append(record)
+            continue
+        if record.kind == w.RECORD_SCAN:
+            if last is not None and not _runs_on(record):
+                yield chunk, last
+                chunk = []
+            last = record
+        chunk += [*commands, record]
+        commands = []
+    if last is not None:
+        yield chunk, last
+
+
+def _runs_on(record: r.Record) -> bool:
+    """Whether another task was in a scan when this record's scan began."""
+    return int(record.words[w.RECORD_HEAD_WORDS + 1]) >> w.RECORD_RUNNING_SHIFT != 0
+
+
 class Engines:
     """Engines of the recorded applications, one for each program and numbering of its tasks."""
 

@@ -1,13 +1,18 @@
 """What a real scan process did, recorded by the recorder and run again: the same state at each checkpoint."""
 
 import collections.abc
+import hashlib
+import json
 import os
 import pathlib
 import random
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 
+import msgspec
 import pytest
 
 import programs
@@ -23,10 +28,11 @@ from scan import (
     TickworkError,
     encode_application,
 )
+from scan import layout as w
 from scan.compare import compare
-from scan.recording import FrameKind
+from scan.recording import FrameKind, encode_frame
 from scan.replay import Recording, Report, open_recording, replay
-from tests.scan.scan_process import ScanProcess, wait_for
+from tests.scan.scan_process import ROOT, ScanProcess, wait_for
 from tests.scan.toy import counter, dangerous
 
 pytestmark = pytest.mark.system
@@ -268,8 +274,6 @@ def test_recording_when_the_ring_was_full_then_the_gap_is_marked_and_nothing_run
     box.pump(10)
     box.pump(5)
     words = box.recorder._reader._segment.words  # type: ignore[union-attr]
-    from scan import layout as w
-
     words[w.R_HEAD] -= w.RECORDS_CAPACITY  # a reader that has not come for long
     lost = int(words[w.R_LOST])
     wait_for(lambda: int(words[w.R_LOST]) > lost, "a loss")
@@ -317,3 +321,90 @@ def test_recording_when_the_application_is_missing_then_refused(
     shutil.rmtree(tmp_path / "applications")
     with pytest.raises(TickworkError, match="SC4004"):
         replay(box.recording())
+
+
+@pytest.fixture
+def recorded(scan: ScanProcess, tmp_path: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """A recording of the two tasks in which the level rises from 10 to 30 and the gain from 3 to 5, and their plant."""
+    begun(scan, compiled())
+    box = Box(scan.directory, tmp_path / "recordings")
+    lane, writer = CommandLane.open(scan.directory, "gate"), InputsWriter.create(scan.directory, CHANNELS)
+    box.pump(10)
+    for level, gain in ((10, 3), (30, 5)):
+        writer.image[:4] = [level, 0, 0, 0]
+        writer.publish()
+        lane.write(box.view, box.view.symbol("gain"), gain)
+        box.pump(40)
+    box.recorder.close()
+    plant = tmp_path / "plant"
+    plant.mkdir()
+    (plant / "plant.toml").write_text(SETTINGS)
+    (plant / "main.st").write_text(TWO_TASKS)
+    return tmp_path / "recordings", plant
+
+
+def tickwork(*arguments: object) -> tuple[int, str]:
+    command = [sys.executable, "-m", "runtime.cli", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_commands_when_asked_then_they_replay_compare_and_say_why(
+    recorded: tuple[pathlib.Path, pathlib.Path],
+) -> None:
+    folder, plant = recorded
+    code, text = tickwork("replay", folder)
+    assert (code, "0 missed" in text) == (0, True), text
+    code, text = tickwork("replay", folder, "--json")
+    assert code == 0
+    assert json.loads(text)["checkpoints"] >= 1
+    other = plant.parent / "other"
+    shutil.copytree(plant, other)
+    (other / "main.st").write_text(TWO_TASKS.replace("level * gain", "level * gain + 2"))
+    code, text = tickwork("replay", folder, "--program", other)
+    assert code == 0, text
+    assert "open-loop" in text
+    assert "valve" in text
+    code, text = tickwork("trace", folder, "level", "valve", "--when", "level > 20 AND gain = 5", "--back", 2)
+    assert code == 0, text
+    assert "150" in text or "151" in text
+    code, text = tickwork("trace", folder, "--why", "valve", "--program", plant)
+    assert code == 0, text
+    line = next(n for n, row in enumerate(TWO_TASKS.splitlines(), 1) if row.startswith("valve :="))
+    assert f"main.st:{line}" in text
+    code, text = tickwork("trace", folder, "--why", "gain")
+    assert "an operator" in text
+    code, text = tickwork("trace", folder, "--why", "level")
+    assert "input" in text
+    code, text = tickwork("trace", folder, "--when", "level > 1000")
+    assert code == 1
+    code, text = tickwork("trace", folder, "--when", "level +")
+    assert (code, "SC4007" in text) == (1, True)
+
+
+def test_replay_command_when_a_recorded_state_is_altered_then_exit_code_1_and_the_variable(
+    recorded: tuple[pathlib.Path, pathlib.Path],
+) -> None:
+    folder, _ = recorded
+    (file,) = folder.glob("*.twr")
+    application = compiled()
+    count = next(one for one in application.symbols if one.path == "Quick.count")
+    altered = b""
+    for frame in open_recording(folder).frames:
+        plain = frame.plain()
+        spans = {
+            "scans": (frame.first_scan, frame.last_scan),
+            "wall_ns": (frame.first_wall_ns, frame.last_wall_ns),
+        }
+        if frame.kind == FrameKind.CHECKPOINT:
+            point = frame.checkpoint()
+            block = bytearray(point.block)
+            block[count.offset] ^= 1
+            digest = hashlib.sha256(block).hexdigest()
+            point = msgspec.structs.replace(point, block=bytes(block), digest=digest)
+            plain = msgspec.msgpack.encode(point) if altered.count(b"TWRF") > 3 else plain
+        altered += encode_frame(frame.kind, plain, **spans)
+    file.write_bytes(altered)
+    code, text = tickwork("replay", folder)
+    assert code == 1, text
+    assert "Quick.count" in text

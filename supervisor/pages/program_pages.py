@@ -177,9 +177,7 @@ class ProgramPages:
                     path=name,
                     href=project_href(project_id) + "?" + urlencode({"file": name}),
                     current=name == path,
-                    problems=sum(
-                        1 for p in report.problems if p.place.file == name and p.severity == "error"
-                    ),
+                    problems=counted.get(name, 0),
                 )
                 for name in texts
             ),

@@ -61,6 +61,28 @@ def _segments(symbol: Symbol) -> list[str]:
     return parts if len(parts) > 1 else [GLOBALS, *parts]
 
 
+def folder(identifier: str, parent: ua.NodeId, name: str, index: int) -> ua.AddNodesItem:
+    """An object that holds variables."""
+    return _object(ua.NodeId(identifier, index), parent, name, index, _OBJECT_TYPE, _HAS_COMPONENT)
+
+
+def variable(
+    identifier: str, parent: ua.NodeId, name: str, kind: ua.VariantType, unit: str, index: int
+) -> ua.AddNodesItem:
+    """A read-only scalar whose value asyncua keeps; none yet."""
+    attributes = ua.VariableAttributes()
+    attributes.DisplayName = ua.LocalizedText(name)
+    attributes.Description = ua.LocalizedText(f"in {unit}" if unit else "")
+    attributes.DataType = ua.NodeId(kind.value)
+    attributes.ValueRank = ua.ValueRank.Scalar
+    attributes.Value = ua.Variant(None, ua.VariantType.Null)
+    attributes.AccessLevel = attributes.UserAccessLevel = READ
+    node_id = ua.NodeId(identifier, index)
+    return _item(
+        node_id, parent, name, index, _HAS_COMPONENT, ua.NodeClass.Variable, attributes, _VARIABLE_TYPE
+    )
+
+
 def _object(
     node_id: ua.NodeId, parent: ua.NodeId, name: str, index: int, kind: ua.NodeId, reference: ua.NodeId
 ) -> ua.AddNodesItem:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import secrets
+import time
 
 import structlog
 from asyncua import ua
@@ -16,6 +18,7 @@ from asyncua.server.internal_session import InternalSession
 import scan
 from scan.problem import fail
 
+from . import diagnostics
 from .certificates import TrustList, application_uri, ensure_certificate
 from .channel import StrictServer
 from .config import OpcUaConfig
@@ -88,6 +91,7 @@ class OpcUaServer:
         self._tags = Tags(view, 0)
         self._nodes: list[ua.NodeId] = []
         self._follower: asyncio.Task[None] | None = None
+        self._shown_at = 0.0
 
     async def start(self) -> None:
         """Raises TickworkError: UA1001 when the port cannot be had, UA1002 for unusable certificates."""
@@ -114,13 +118,15 @@ class OpcUaServer:
         self._follower = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        """Keep the address space that of the running program."""
+        """Keep the address space that of the running program, and its statistics fresh."""
         while True:
             await asyncio.sleep(FOLLOW_S)
             try:
                 self._view.refresh()
                 if self._view.generation != self._tags.generation:
                     await self.rebind()
+                elif self._server is not None and time.monotonic() - self._shown_at >= diagnostics.INTERVAL_S:
+                    await self._show_statistics(self._server.iserver)
             except Exception:
                 log.exception("the address space could not be renewed")
 
@@ -149,11 +155,22 @@ class OpcUaServer:
                 ua.DeleteNodesItem(NodeId=node, DeleteTargetReferences=True) for node in reversed(self._nodes)
             ]
             core.node_mgt_service.delete_nodes(parameters)
-        items = build(symbols, node=self._config.node, index=self._tags.index)
+        index = self._tags.index
+        items = build(symbols, node=self._config.node, index=index)
+        items += diagnostics.items(self._view, ua.NodeId(self._config.node, index), index)
         self._nodes = [item.RequestedNewNodeId for item in items]
         core.node_mgt_service.add_nodes(items)
         self._tags.bind(symbols, self._view.generation)
         core.subscription_service.rebind()
+        await self._show_statistics(core)
+
+    async def _show_statistics(self, core: _InternalServer) -> None:
+        self._shown_at = time.monotonic()
+        for path, variant in diagnostics.values(self._view).items():
+            value = ua.DataValue(variant, SourceTimestamp=datetime.datetime.now(datetime.UTC))
+            await core.aspace.write_attribute_value(
+                ua.NodeId(path, self._tags.index), ua.AttributeIds.Value, value
+            )
 
     async def stop(self) -> None:
         if self._follower is not None:

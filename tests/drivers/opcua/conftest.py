@@ -17,6 +17,7 @@ from drivers.opcua.certificates import CertificateFiles, ensure_certificate
 from drivers.opcua.config import OpcUaConfig
 from drivers.opcua.server import OpcUaServer
 from drivers.opcua.users import UserFile
+from scan import NodeState
 from scan.abi import Application, Symbol
 
 
@@ -31,6 +32,8 @@ class EmptyNode:
 
     application: Application | None = None
     generation = 0
+    state = NodeState.EMPTY
+    alive = True
 
     def refresh(self) -> bool:
         return False

@@ -8,6 +8,7 @@ import msgspec
 
 from drivers._table import Placer, Table, file_path, no_place
 from drivers.location import Location, format_location, parse_location
+from drivers.modbus._parse_extras import parse_inits, parse_statistics
 from drivers.modbus._parse_points import (
     MS,
     PERIOD_MS_MAX,
@@ -49,6 +50,9 @@ def parse_device(table: Mapping[str, object], place: Placer = no_place) -> Modbu
     reads += point_reads
     writes += point_writes
     status = _status(reader, name, inputs)
+    status_row = len(inputs) - 1 if status[0] >= 0 else -1
+    groups = {block.group for block in reads if block.group}
+    statistics = parse_statistics(reader, name, groups, inputs)
     device = ModbusDevice(
         name=name,
         protocol=protocol,
@@ -64,7 +68,10 @@ def parse_device(table: Mapping[str, object], place: Placer = no_place) -> Modbu
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         status=status,
-        status_row=len(inputs) - 1 if status[0] >= 0 else -1,
+        status_row=status_row,
+        inits=parse_inits(reader),
+        statistics=statistics,
+        statistics_row=len(inputs) - len(statistics),
     )
     _find_overlaps(reader, device.inputs)
     reader.finish()
@@ -80,6 +87,7 @@ def parse_connection(table: Table, protocol: str) -> Connection:
         "backoff_max_ms": table.integer("backoff_max_ms", 10_000, low=500, high=300_000),
         "pause_ms": table.integer("pause_ms", 0, low=0, high=30_000),
         "pause_after_connect_ms": table.integer("pause_after_connect_ms", 0, low=0, high=30_000),
+        "overtake_max": table.integer("overtake_max", 10, low=1, high=1000),
     }
     if transport in ("rtu", "ascii"):
         common |= {
@@ -146,6 +154,7 @@ def _read(table: Table, device: str, inputs: list[Channel]) -> ReadBlock:
         first_row=first_row,
         rows=count,
         trigger=_trigger(table),
+        group=table.text("name", ""),
     )
     table.finish()
     return block

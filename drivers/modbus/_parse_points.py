@@ -135,8 +135,8 @@ def _register_point(table: Table, name: str, order: str, place: Location, *, key
     store = _store(table, place, dtype, scaled=scale != 1.0 or "offset" in table)
     return Point(
         name, 0, kind, place.offset, place.size, order=order, registers=registers,
-        scale=scale, shift=table.number("offset", 0.0), low=clamp[0], high=clamp[1], store=store,
-        invalid=_invalid(table),
+        scale=scale, deadband=_deadband(table), shift=table.number("offset", 0.0), low=clamp[0], high=clamp[1],
+        store=store, invalid=_invalid(table),
     )  # fmt: skip
 
 
@@ -176,6 +176,15 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _deadband(table: Table) -> float:
+    deadband = table.number("deadband", 0.0)
+    if deadband < 0:
+        table.problem(
+            "DV1003", "deadband has a wrong value", key="deadband", expected="0 or a positive number"
+        )
+    return max(deadband, 0.0)
+
+
 def _invalid(table: Table) -> tuple[int, ...]:
     value = table.raw("invalid")
     if value is None:
@@ -192,22 +201,20 @@ def _output(table: Table, name: str, device: str, order: str, outputs: list[Chan
     table.choice("function", ("holding-registers",), "holding-registers")
     source = _location(table, "from", "out")
     point = _register_point(table, name, order, source, key="from")
-    if point.kind == "bit":
-        table.problem(
-            "DV1003", "a bit of a register cannot be written alone", key="type",
-            remedy="write the whole register with a [[device.write]]",
-        )  # fmt: skip
-        point = Point(name, 0, "uint16", source.offset, 2, order=order)
     safe = _image_value(table, "safe", point)
-    outputs.append(Channel(f"{device}.{name}", device, "out", point.offset, point.size, safe=safe or b""))
-    several = point.registers > 1 or table.choice("write_with", ("auto", "multiple"), "auto") == "multiple"
+    outputs.append(
+        Channel(f"{device}.{name}", device, "out", point.offset, point.size or 1, point.bit, safe=safe or b"")
+    )
+    several = table.choice("write_with", ("auto", "multiple"), "auto") == "multiple" or point.registers > 1
+    function = Function.WRITE_MULTIPLE_REGISTERS if several else Function.WRITE_SINGLE_REGISTER
     return WriteBlock(
-        function=Function.WRITE_MULTIPLE_REGISTERS if several else Function.WRITE_SINGLE_REGISTER,
+        function=Function.MASK_WRITE_REGISTER if point.kind == "bit" else function,
         address=address,
         count=point.registers,
         mode=table.choice("mode", ("change", "cyclic", "both"), "both"),
         refresh_ns=table.integer("refresh_ms", 1000, low=10, high=PERIOD_MS_MAX) * MS,
         offset=point.offset,
+        bit=point.bit,
         priority=WRITE_PRIORITY,
         safe=safe,
         verify=table.choice("verify", ("echo", "read-back"), "echo"),
@@ -288,6 +295,7 @@ def _block(group: ScanGroup, run: list[_Wanted], end: int, device: str, inputs: 
         phase_ns=group.phase_ns,
         priority=group.priority,
         on_loss=group.on_loss,
+        group=group.name,
         points=points,
         first_row=first_row,
         rows=len(points),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from drivers.modbus import pdu
 from drivers.modbus._image import store_bits, store_registers
-from drivers.modbus.config import ReadBlock
+from drivers.modbus.config import Point, ReadBlock
 from drivers.modbus.link import Job
-from drivers.modbus.pdu import BUSY_EXCEPTIONS, Failure, FailureKind, Function, Request
+from drivers.modbus.pdu import BUSY_EXCEPTIONS, ExceptionCode, Failure, FailureKind, Function, Request
 from drivers.modbus.points import PointDecoder
 from drivers.modbus.statistics import BlockStatistics
 from scan.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NOT_CONNECTED, GOOD
@@ -21,21 +22,24 @@ if TYPE_CHECKING:
 
 BUSY_WAIT_S = 0.05
 STALE_PERIODS = 3
+ILLEGAL_WAIT_NS = 10_000_000_000  # before an address that the device does not have is asked for again
 BIT_FUNCTIONS = (Function.READ_COILS, Function.READ_DISCRETE_INPUTS)
 
 
 class Reader:
-    """A read block of a device, at most one request open."""
+    """A read block of a device, at most one request open. ``is_part``: of a block that the device refused."""
 
     __slots__ = (
-        "_attempts", "_bits", "_busy_attempts", "_decoder", "_good_ns", "_level", "_lost", "_open", "_poller",
-        "_request", "_rows", "_stale_ns", "block", "due_ns", "periodic", "statistics",
+        "_attempts", "_bits", "_busy_attempts", "_decoder", "_good_ns", "_group", "_is_part", "_level", "_lost",
+        "_open", "_poller", "_request", "_rows", "_stale_ns", "block", "due_ns", "periodic", "statistics",
     )  # fmt: skip
 
-    def __init__(self, poller: DevicePoller, block: ReadBlock) -> None:
+    def __init__(self, poller: DevicePoller, block: ReadBlock, *, is_part: bool = False) -> None:
         self._poller = poller
         self.block = block
         self.statistics = BlockStatistics()
+        self._group = poller.groups.get(block.group)  # the same counters for the whole scan group
+        self._is_part = is_part
         self.due_ns = 0
         self.periodic = block.trigger[0] < 0
         self._bits = block.function in BIT_FUNCTIONS
@@ -61,6 +65,8 @@ class Reader:
         if self._open:
             self._poller.statistics.missed += 1
             self.statistics.missed += 1
+            if self._group is not None:
+                self._group.missed += 1
             if now_ns - self._good_ns > self._stale_ns and not self._lost:
                 self.lose(BAD_NO_COMMUNICATION)
             return
@@ -69,16 +75,21 @@ class Reader:
         self._busy_attempts = 0
         self._poller.send(self._request, self._done, self.block.priority)
 
+    @property
+    def worst_quality(self) -> int:
+        quality = self._poller.image.quality[self._rows]
+        return int(quality.max()) if len(quality) else 0
+
     def report(self) -> dict[str, object]:
         """This block for the statistics of the device."""
         block = self.block
-        quality = self._poller.image.quality[self._rows]
         return {
+            "group": block.group,
             "function": int(block.function),
             "address": block.address,
             "count": block.count,
             "period_ms": block.period_ns // 1_000_000 if self.periodic else 0,
-            "quality": int(quality.max()) if len(quality) else 0,
+            "quality": self.worst_quality,
             **self.statistics.as_dict(time.monotonic_ns()),
         }
 
@@ -98,7 +109,8 @@ class Reader:
         """The values are no longer known to be true."""
         image = self._poller.image
         image.quality[self._rows] = quality
-        if self.block.points:
+        if self._decoder is not None:
+            self._decoder.forget()
             self._substitute_points()
         elif self.block.on_loss != "hold":
             self._substitute()
@@ -131,7 +143,10 @@ class Reader:
             return
         self._open = False
         poller.answered(job)
-        self.statistics.answered(time.monotonic_ns() - job.sent_ns)
+        latency_ns = time.monotonic_ns() - job.sent_ns
+        self.statistics.answered(latency_ns)
+        if self._group is not None:
+            self._group.answered(latency_ns)
         block = self.block
         image = poller.image
         if self._decoder is not None:
@@ -154,6 +169,9 @@ class Reader:
             self._open = False
             self.lose(BAD_NOT_CONNECTED)
             return
+        self._count(failure)
+        if failure.exception == ExceptionCode.ILLEGAL_DATA_ADDRESS and self._divide():
+            return
         if failure.exception in BUSY_EXCEPTIONS and self._busy_attempts < poller.device.busy_retries:
             self._busy_attempts += 1
             poller.after(BUSY_WAIT_S, self._again)
@@ -163,15 +181,66 @@ class Reader:
             self._again()
             return
         self._open = False
-        self.statistics.failed(failure.exception)
+        self.statistics.failures += 1
+        if self._group is not None:
+            self._group.failures += 1
         self.lose(BAD_DEVICE_FAILURE if alive else BAD_NO_COMMUNICATION)
         if not alive:
             poller.gave_up()
 
+    def _count(self, failure: Failure) -> None:
+        self.statistics.failed(failure)
+        if self._group is not None:
+            self._group.failed(failure)
+
+    def _divide(self) -> bool:
+        """Asks for the halves of a joined block, one of which may be legal. True if there are halves."""
+        halves = divide(self.block) if self._decoder is not None else ()
+        if halves:
+            self._open = False
+            self.lose(BAD_DEVICE_FAILURE)
+            self._poller.divide(self, [Reader(self._poller, half, is_part=True) for half in halves])
+        elif self._is_part and self.due_ns:
+            skipped = -(-ILLEGAL_WAIT_NS // self.block.period_ns)
+            self.due_ns += skipped * self.block.period_ns
+        return bool(halves)
+
     def _again(self) -> None:
         self._poller.statistics.retries += 1
+        self.statistics.retries += 1
+        if self._group is not None:
+            self._group.retries += 1
         self._poller.send(self._request, self._done, self.block.priority)
         self._poller.link.flush()
+
+
+def divide(block: ReadBlock) -> tuple[ReadBlock, ...]:
+    """Two blocks for the points of ``block``, or none where all of them share a register.
+
+    The cut is at the widest hole, as registers that nobody wants may be the illegal ones; without holes in the middle.
+    """
+    points = block.points
+    ends = [0]
+    for point in points:
+        ends.append(max(ends[-1], point.at + point.registers))
+    cuts = [at for at in range(1, len(points)) if points[at].at >= ends[at]]
+    if not cuts:
+        return ()
+    middle = len(points) / 2
+    cut = max(cuts, key=lambda at: (points[at].at - ends[at], -abs(at - middle)))
+    return _part(block, points[:cut], 0), _part(block, points[cut:], cut)
+
+
+def _part(block: ReadBlock, points: tuple[Point, ...], row: int) -> ReadBlock:
+    first = points[0].at
+    return msgspec.structs.replace(
+        block,
+        address=block.address + first,
+        count=max(point.at + point.registers for point in points) - first,
+        points=tuple(msgspec.structs.replace(point, at=point.at - first) for point in points),
+        first_row=block.first_row + row,
+        rows=len(points),
+    )
 
 
 def _request(block: ReadBlock) -> Request:

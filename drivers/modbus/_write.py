@@ -6,13 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from drivers.modbus import pdu
 from drivers.modbus._image import fetch_bits, fetch_registers, swap_registers
-from drivers.modbus.config import WriteBlock
+from drivers.modbus.config import Point, WriteBlock
 from drivers.modbus.link import Job
 from drivers.modbus.pdu import Failure, FailureKind, Function, Request
-from drivers.modbus.points import encode_point
+from drivers.modbus.points import KINDS, encode_point
 
 if TYPE_CHECKING:
     from drivers.modbus.device import DevicePoller
@@ -28,11 +29,13 @@ class Writer:
         self._poller = poller
         self.block = block
         self._coils = block.function in COIL_FUNCTIONS
+        self._is_mask = block.function is Function.MASK_WRITE_REGISTER
         self._safe = self._safe_registers()
         self._written: bytes | None = None  # what the device is known to have, None: unknown
         self._sending = b""
         self._open = False
         self._target: bytes | None = b""  # what the device shall have, None: whatever it has
+        self._value = 0.0  # what was written last, in engineering units
         self._refresh_ns = 0
         self._not_before_ns = 0
 
@@ -47,16 +50,29 @@ class Writer:
             self._target = None
             return
         value = self._fetch(image) if live else self._safe
+        if live and self._stays(image, now_ns):
+            value = self._written or value
         self._target = value
         if self._open or now_ns < self._not_before_ns:
             return
         if self._written is None or self._is_due(value, now_ns):
+            if live and block.points and block.points[0].deadband:
+                self._value = engineering_value(block.points[0], image)
             self._send(value)
+
+    def _stays(self, image: bytes, now_ns: int) -> bool:
+        """The output has moved less than its deadband since it was written, and a refresh is not due."""
+        points = self.block.points
+        if not points or not points[0].deadband or self._written is None:
+            return False
+        if self.block.mode != "change" and now_ns >= self._refresh_ns:
+            return False
+        return abs(engineering_value(points[0], image) - self._value) < points[0].deadband
 
     def _fetch(self, image: bytes) -> bytes:
         """What the device shall have: packed bits, or little-endian registers."""
         block = self.block
-        if self._coils:
+        if self._coils or self._is_mask:
             return fetch_bits(image, block.offset, block.bit, block.count)
         if block.points:
             return swap_registers(encode_point(block.points[0], image))
@@ -64,7 +80,7 @@ class Writer:
 
     def _safe_registers(self) -> bytes:
         block = self.block
-        if block.safe is None or not block.points:
+        if block.safe is None or not block.points or self._is_mask:
             return block.safe or b""
         point = msgspec.structs.replace(block.points[0], offset=0)
         return swap_registers(encode_point(point, block.safe))
@@ -110,7 +126,7 @@ class Writer:
 
     def _read_back(self, job: Job, reply: bytes, failure: Failure | None) -> None:
         if failure is None:
-            found = reply[2:] if self._coils else swap_registers(reply[2:])
+            found = self._found(reply)
             if found == self._sending:
                 self._poller.answered(job)
                 self._accepted()
@@ -120,6 +136,12 @@ class Writer:
             )
             failure = Failure(FailureKind.MISMATCH, text)
         self._failed(job, failure)
+
+    def _found(self, reply: bytes) -> bytes:
+        if self._is_mask:
+            register = int.from_bytes(reply[2:], "big")
+            return bytes((register >> self.block.points[0].register_bit & 1,))
+        return reply[2:] if self._coils else swap_registers(reply[2:])
 
     def _failed(self, job: Job, failure: Failure) -> None:
         alive = self._poller.failed(job, failure)
@@ -144,6 +166,11 @@ class Writer:
                 return pdu.write_coil(block.address, bool(value[0] & 1))
             case Function.WRITE_MULTIPLE_COILS:
                 return pdu.write_coils(block.address, block.count, value)
+            case Function.MASK_WRITE_REGISTER:  # V1.1b3 §6.16: the other bits stay, whoever else writes them
+                mask = 1 << block.points[0].register_bit
+                return pdu.mask_write_register(
+                    block.address, and_mask=0xFFFF & ~mask, or_mask=mask if value[0] & 1 else 0
+                )
             case Function.WRITE_SINGLE_REGISTER:
                 return pdu.write_register(block.address, int.from_bytes(value, "little"))
             case _:
@@ -154,3 +181,9 @@ class Writer:
         if self._coils:
             return pdu.read_bits(Function.READ_COILS, block.address, block.count)
         return pdu.read_registers(Function.READ_HOLDING_REGISTERS, block.address, block.count)
+
+
+def engineering_value(point: Point, image: bytes) -> float:
+    """The output as the program has it."""
+    dtype = np.dtype(point.store or KINDS[point.kind][1])
+    return float(np.frombuffer(image, dtype, 1, point.offset)[0])

@@ -40,6 +40,9 @@ class Connection(msgspec.Struct, frozen=True):
     pause_ms: int = 0
     pause_after_connect_ms: int = 0
     turnaround_ms: int = 100  # after a broadcast
+    overtake_max: int = (
+        10  # requests that go first by priority before the one that waited longest has its turn
+    )
     tls_ca: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
@@ -74,6 +77,7 @@ class Point(msgspec.Struct, frozen=True):
     substitute: bytes = b""  # image form; b"" follows the block's on_loss
     register_bit: int = -1  # kind "bit": which bit of the register
     registers: int = 1
+    deadband: float = 0.0  # a smaller change of the scaled value counts as none
 
 
 class ReadBlock(msgspec.Struct, frozen=True):
@@ -93,12 +97,13 @@ class ReadBlock(msgspec.Struct, frozen=True):
     rows: int = 0
     substitute: bytes = b""  # image form, for a block without points
     trigger: tuple[int, int] = (-1, -1)  # byte and bit in %Q: read at its rising edge instead of periodically
+    group: str = ""  # the scan group that it belongs to
 
 
 class WriteBlock(msgspec.Struct, frozen=True):
     """One place in the device that follows outputs."""
 
-    function: Function  # WRITE_MULTIPLE_… or WRITE_SINGLE_…
+    function: Function  # WRITE_MULTIPLE_…, WRITE_SINGLE_…, or MASK_WRITE_REGISTER for one bit of a register
     address: int
     count: int
     mode: str  # "change", "cyclic", "both"
@@ -110,6 +115,27 @@ class WriteBlock(msgspec.Struct, frozen=True):
     verify: str = "echo"  # "echo", "read-back"
     points: tuple[Point, ...] = ()
     gap_ns: int = 0  # shortest time between two writes
+
+
+class InitWrite(msgspec.Struct, frozen=True):
+    """What a device is told after each connection before anything else. ``data``: packed bits, or big-endian."""
+
+    function: Function  # WRITE_…
+    address: int
+    count: int
+    data: bytes
+
+
+class StatisticTag(msgspec.Struct, frozen=True):
+    """A figure about the device, or about one of its scan groups, in the process image."""
+
+    name: str
+    value: str  # a name of drivers.modbus.statistics
+    group: str  # "" is the device
+    exception: int  # count this code only, 0 all
+    offset: int
+    size: int
+    store: str  # numpy type
 
 
 class ModbusDevice(msgspec.Struct, frozen=True):
@@ -130,6 +156,9 @@ class ModbusDevice(msgspec.Struct, frozen=True):
     outputs: tuple[Channel, ...]
     status: tuple[int, int] = (-1, -1)  # byte and bit in %I
     status_row: int = -1
+    inits: tuple[InitWrite, ...] = ()
+    statistics: tuple[StatisticTag, ...] = ()
+    statistics_row: int = -1  # of the first of them among the inputs
 
     @property
     def input_bytes(self) -> int:

@@ -11,25 +11,28 @@ States::
         '-- link is back -- offline <------ link lost                   '--reply--> online
 
 While demoted only the probe is sent, so that a dead unit costs its neighbours on the same gateway or bus one time-out
-in each probe period. An exception is an answer: the device is alive, only that block is bad.
+in each probe period. An exception is an answer: the device is alive, only that block is bad. Where the device has init
+writes they come first after each connection and each return, and one of them is the probe.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from drivers.modbus._init import Initialiser
 from drivers.modbus._read import Reader
+from drivers.modbus._tags import INTERVAL_S, StatisticTags
 from drivers.modbus._write import Writer
 from drivers.modbus.config import ModbusDevice
 from drivers.modbus.link import Job, Link
 from drivers.modbus.pdu import GATEWAY_EXCEPTIONS, Failure, FailureKind, Request
-from drivers.modbus.statistics import Statistics
+from drivers.modbus.statistics import BlockStatistics, Statistics
 from scan.quality import BAD_NO_COMMUNICATION, BAD_NOT_CONNECTED, GOOD
 
 EARLY_NS = 1_000_000  # the event loop's timers have a resolution of 1 ms
@@ -75,7 +78,12 @@ class DevicePoller:
         self._timeout_s = device.timeout_ms / 1000
         self._failures = 0
         self._demoted_until_ns = 0
-        self._readers = [Reader(self, block) for block in device.reads]
+        self.groups = {block.group: BlockStatistics() for block in device.reads if block.group}
+        self._whole = [Reader(self, block) for block in device.reads]
+        self._readers = list(self._whole)  # blocks that the device refused are divided here
+        self._init = Initialiser(self, device.inits)
+        self._tags = StatisticTags(self, device.statistics) if device.statistics else None
+        self._tags_timer: asyncio.TimerHandle | None = None
         self._writers = [Writer(self, block) for block in device.writes]
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -88,6 +96,7 @@ class DevicePoller:
         self._set_status(False)
         for reader in self._readers:
             reader.lose(BAD_NOT_CONNECTED)
+        self._update_tags()
         self.link.listen(self._link_changed)
         if self.link.connected:
             self._link_changed(True, "")
@@ -95,8 +104,14 @@ class DevicePoller:
     def stop(self) -> None:
         """Ends polling. Writes that are still open are the link's."""
         self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._tags_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _update_tags(self) -> None:
+        if self._tags is not None:
+            self._tags.update()
+            self._tags_timer = self._loop.call_later(INTERVAL_S, self._update_tags)
 
     def _link_changed(self, connected: bool, text: str) -> None:
         if self._stopped:
@@ -106,7 +121,10 @@ class DevicePoller:
             self._demoted_until_ns = 0
             self.statistics.reconnects += self.link.connects > 1
             self._enter("connecting", text)
+            self._readers = list(self._whole)  # it may be another device by now
             self._restart_grid()
+            self._init.advance()
+            self.link.flush()
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -130,6 +148,8 @@ class DevicePoller:
             self._timer.cancel()
             self._timer = None
         due_ns = min((r.due_ns for r in self._readers if r.due_ns), default=0)
+        if not self._init.done:
+            due_ns = self._init.due_ns
         if self._demoted_until_ns:
             due_ns = self._demoted_until_ns
         if due_ns and not self._stopped:
@@ -141,6 +161,8 @@ class DevicePoller:
         now_ns = time.monotonic_ns()
         if self._demoted_until_ns:
             self._probe(now_ns)
+        elif not self._init.done:
+            self._init.advance()
         else:
             for reader in self._readers:
                 if reader.due_ns and reader.due_ns <= now_ns + EARLY_NS:
@@ -152,7 +174,9 @@ class DevicePoller:
     def _probe(self, now_ns: int) -> None:
         """One request finds out whether a demoted device is back."""
         self._demoted_until_ns = now_ns + self.device.probe_ms * 1_000_000
-        if self._readers:
+        if not self._init.done:
+            self._init.advance()
+        elif self._readers:
             self._readers[0].fire(now_ns)
         elif self._writers:
             self._writers[0].probe()
@@ -167,7 +191,7 @@ class DevicePoller:
 
     def follow(self, image: bytes, *, live: bool) -> None:
         """Sends what differs from the device. ``live`` False: the scan is gone or stopped, safe values apply."""
-        if not self.link.connected or self._demoted_until_ns:
+        if not self.link.connected or self._demoted_until_ns or not self._init.done:
             return
         now_ns = time.monotonic_ns()
         for writer in self._writers:
@@ -180,7 +204,7 @@ class DevicePoller:
     @property
     def settled(self) -> bool:
         """No write is open and every output block is as it should be, or the device cannot be reached."""
-        if not self.link.connected or self._demoted_until_ns:
+        if not self.link.connected or self._demoted_until_ns or not self._init.done:
             return True
         return all(writer.settled for writer in self._writers)
 
@@ -249,10 +273,38 @@ class DevicePoller:
         self._enter("offline", self.statistics.last_error)
         self._arm()
 
+    def initialised(self) -> None:
+        """The device has taken all init writes: now it is polled."""
+        self._restart_grid()
+
+    def init_refused(self, text: str) -> None:
+        self.statistics.last_error = text
+
+    def wake(self) -> None:
+        """The time of the next action has changed."""
+        self._arm()
+
+    def divide(self, reader: Reader, parts: Sequence[Reader]) -> None:
+        """``parts`` take the place of a block that the device refused, and are asked for at once."""
+        at = self._readers.index(reader)
+        self._readers[at : at + 1] = parts
+        now_ns = time.monotonic_ns()
+        for part in parts:
+            if not self._demoted_until_ns:
+                part.fire(now_ns)
+            part.due_ns = reader.due_ns
+        self.link.flush()
+        self._arm()
+
+    def worst_quality(self, group: str) -> int:
+        """Of all inputs of a scan group, or of the device."""
+        return max((r.worst_quality for r in self._readers if group in ("", r.block.group)), default=GOOD)
+
     # ------------------------------------------------------------ state
 
     def _lose_all(self, quality: int) -> None:
         self._set_status(False)
+        self._init.restart()
         for reader in self._readers:
             reader.lose(quality)
         for writer in self._writers:

@@ -2,7 +2,8 @@
 
 Rules.
 * A request is answered exactly once: by its reply, or by a ``Failure``. A lost connection fails all of them at once.
-* ``max_outstanding`` requests are on their way at a time; the others wait by priority, then in order.
+* ``max_outstanding`` requests are on their way at a time; the others wait by priority, then in order. After
+  ``overtake_max`` of them the one that has waited longest has its turn: writes cannot starve reads, nor high low.
 * While there is no connection a request fails immediately: nothing old is sent after a reconnect.
 * Reconnection backs off from 0.5 s by doubling to ``backoff_max_s`` with ± 20 % jitter, so that a fleet of nodes does
   not return in step. A connection which let several time-outs pass in complete silence is given up (half-open TCP).
@@ -55,6 +56,7 @@ class Link(asyncio.Protocol):
         backoff_max_s: float,
         pause_s: float = 0.0,
         pause_after_connect_s: float = 0.0,
+        overtake_max: int = 10,
         seed: int | None = None,
     ) -> None:
         self.address = ""
@@ -68,6 +70,8 @@ class Link(asyncio.Protocol):
         self._backoff_max_s = backoff_max_s
         self._pause_s = pause_s
         self._pause_after_connect_s = pause_after_connect_s
+        self._overtake_max = overtake_max
+        self._overtaken = 0
         self._random = random.Random(seed)  # noqa: S311 - jitter, not a secret
         self._listeners: list[Listener] = []
         self._queue: list[tuple[int, int, Job]] = []
@@ -168,7 +172,7 @@ class Link(asyncio.Protocol):
             return
         queue = self._queue
         while queue and self._outstanding() < self._max_outstanding and self._may_send():
-            job = heapq.heappop(queue)[2]
+            job = self._next_job()
             job.sent_ns = time.monotonic_ns()
             job.deadline = self._loop.time() + job.timeout_s
             self._transmit(job)
@@ -179,6 +183,22 @@ class Link(asyncio.Protocol):
             self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
             if self._sweep is None:
                 self._arm_sweep()
+
+    def _next_job(self) -> Job:
+        queue = self._queue
+        if len(queue) == 1:
+            self._overtaken = 0
+            return queue.pop()[2]
+        self._overtaken += 1
+        if self._overtaken <= self._overtake_max:
+            return heapq.heappop(queue)[2]
+        self._overtaken = 0
+        oldest = min(range(len(queue)), key=lambda at: queue[at][1])
+        job = queue[oldest][2]
+        queue[oldest] = queue[-1]
+        queue.pop()
+        heapq.heapify(queue)
+        return job
 
     def _may_send(self) -> bool:
         """False while a pause lasts; then ``flush`` is called again when it ends."""

@@ -21,6 +21,7 @@ def open_link(connection: Connection) -> Link:
         "backoff_max_s": connection.backoff_max_ms / 1000,
         "pause_s": connection.pause_ms / 1000,
         "pause_after_connect_s": connection.pause_after_connect_ms / 1000,
+        "overtake_max": connection.overtake_max,
     }
     if connection.transport in ("tcp", "tls"):
         return TcpLink(

@@ -58,6 +58,8 @@ class _Group(NamedTuple):
     high: npt.NDArray[np.float64]
     invalid: tuple[tuple[int, ...], ...]
     rows: Index
+    deadband: npt.NDArray[np.float64]
+    last: npt.NDArray[np.float64]  # the value in the image, NaN: none that counts
 
 
 class PointDecoder:
@@ -89,6 +91,11 @@ class PointDecoder:
         for group in self._groups:
             _store_group(group, image, wire, quality)
         return quality
+
+    def forget(self) -> None:
+        """The image may hold substitutes: the next value counts however small its change is."""
+        for group in self._groups:
+            group.last[:] = np.nan
 
 
 def encode_point(point: Point, image: bytes) -> bytes:
@@ -135,7 +142,13 @@ def _is_plain(point: Point) -> bool:
     if point.kind == "string":
         return True
     _, dtype = KINDS[point.kind]
-    arithmetic = point.scale != 1 or point.shift != 0 or point.low is not None or point.high is not None
+    arithmetic = (
+        point.deadband > 0
+        or point.scale != 1
+        or point.shift != 0
+        or point.low is not None
+        or point.high is not None
+    )
     same = point.store in ("", dtype)
     return same and not arithmetic and not point.invalid and "f" not in dtype and "bcd" not in point.kind
 
@@ -176,6 +189,8 @@ def _group(kind: str, store: str, members: Sequence[tuple[int, Point]]) -> _Grou
         high=np.array([high if p.high is None else min(p.high, high) for p in points]),
         invalid=tuple(p.invalid for p in points),
         rows=np.array([row for row, _ in members], np.intp),
+        deadband=np.array([p.deadband for p in points]),
+        last=np.full(len(points), np.nan),
     )
 
 
@@ -200,7 +215,9 @@ def _store_group(group: _Group, image: Bytes, wire: Bytes, quality: npt.NDArray[
     if group.store.kind != "f":
         scaled = np.rint(scaled)
     result = scaled.astype(group.store)
-    good = ~bad
+    good = ~bad & ~(np.abs(scaled - group.last) < group.deadband)
+    group.last[good] = scaled[good]
+    group.last[bad] = np.nan
     image[group.target[good]] = result[good].view(np.uint8).reshape(-1, group.store.itemsize)
     quality[group.rows[bad]] = BAD_SENSOR_FAILURE
 

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+
+from drivers.modbus.pdu import Failure, FailureKind
 
 _SHIFT = 8  # 256 ns resolution at the low end
 _BUCKETS = 160
+
+
+# What a statistic tag of a scan group, and of a device, may show.
+GROUP_FIGURES = (
+    "rate", "replies", "failures", "missed", "retries", "timeouts", "mismatches", "exceptions", "latency_p50_us",
+    "latency_p99_us", "latency_max_us", "quality",
+)  # fmt: skip
+DEVICE_FIGURES = (*GROUP_FIGURES, "requests", "writes", "demotions", "reconnects")
 
 
 class LatencyHistogram:
@@ -26,6 +37,18 @@ class LatencyHistogram:
         self.total += 1
         if latency_ns > self.max_ns:
             self.max_ns = latency_ns
+
+    def buckets(self) -> list[tuple[int, int]]:
+        """Upper bound in nanoseconds and count of each bucket that has any."""
+        return [(_upper_ns(index), count) for index, count in enumerate(self.counts) if count]
+
+    def figures(self) -> dict[str, float]:
+        """In microseconds: 32 bits of nanoseconds would end after four seconds."""
+        return {
+            "latency_p50_us": self.percentile_ns(50) // 1000,
+            "latency_p99_us": self.percentile_ns(99) // 1000,
+            "latency_max_us": self.max_ns // 1000,
+        }
 
     def percentile_ns(self, percent: float) -> int:
         """Upper bound of the bucket in which the percentile lies; 0 without measurements."""
@@ -49,12 +72,18 @@ def _upper_ns(index: int) -> int:
 class BlockStatistics:
     """What became of one repeated request. The rate is that since the last ``as_dict``."""
 
-    __slots__ = ("_counted", "_counted_at_ns", "exceptions", "failures", "latency", "missed", "replies")
+    __slots__ = (
+        "_counted", "_counted_at_ns", "exceptions", "failures", "latency", "mismatches", "missed", "replies", "retries",
+        "timeouts",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.replies = 0
         self.failures = 0
         self.missed = 0
+        self.retries = 0
+        self.timeouts = 0
+        self.mismatches = 0
         self.exceptions: Counter[int] = Counter()
         self.latency = LatencyHistogram()
         self._counted = 0
@@ -64,10 +93,26 @@ class BlockStatistics:
         self.replies += 1
         self.latency.add(latency_ns)
 
-    def failed(self, exception: int) -> None:
-        self.failures += 1
-        if exception:
-            self.exceptions[exception] += 1
+    def failed(self, failure: Failure) -> None:
+        """A reply that was none: it may still be asked again."""
+        if failure.exception:
+            self.exceptions[failure.exception] += 1
+        elif failure.kind is FailureKind.TIMEOUT:
+            self.timeouts += 1
+        else:
+            self.mismatches += 1
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "replies": self.replies,
+            "failures": self.failures,
+            "missed": self.missed,
+            "retries": self.retries,
+            "timeouts": self.timeouts,
+            "mismatches": self.mismatches,
+            **exception_figures(self.exceptions),
+            **self.latency.figures(),
+        }
 
     def as_dict(self, now_ns: int) -> dict[str, object]:
         elapsed_ns = now_ns - self._counted_at_ns
@@ -78,11 +123,21 @@ class BlockStatistics:
             "rate_per_s": round(rate, 2),
             "failures": self.failures,
             "missed": self.missed,
+            "retries": self.retries,
+            "timeouts": self.timeouts,
+            "mismatches": self.mismatches,
             "exceptions": {str(code): count for code, count in sorted(self.exceptions.items())},
             "latency_p50_ns": self.latency.percentile_ns(50),
             "latency_p99_ns": self.latency.percentile_ns(99),
             "latency_max_ns": self.latency.max_ns,
+            "latency_buckets_ns": self.latency.buckets(),
         }
+
+
+def exception_figures(exceptions: Mapping[int, int]) -> dict[str, float]:
+    """All of them, and by code."""
+    by_code = {f"exceptions {code}": count for code, count in exceptions.items()}
+    return {"exceptions": sum(exceptions.values()), **by_code}
 
 
 class Statistics:
@@ -106,6 +161,22 @@ class Statistics:
     def errors(self) -> int:
         return self.timeouts + self.mismatches + sum(self.exceptions.values())
 
+    def figures(self) -> dict[str, float]:
+        return {
+            "requests": self.requests,
+            "replies": self.replies,
+            "writes": self.writes,
+            "failures": self.errors,
+            "missed": self.missed,
+            "retries": self.retries,
+            "timeouts": self.timeouts,
+            "mismatches": self.mismatches,
+            "demotions": self.demotions,
+            "reconnects": self.reconnects,
+            **exception_figures(self.exceptions),
+            **self.latency.figures(),
+        }
+
     def as_dict(self) -> dict[str, object]:
         return {
             "requests": self.requests,
@@ -121,5 +192,6 @@ class Statistics:
             "latency_p50_ns": self.latency.percentile_ns(50),
             "latency_p99_ns": self.latency.percentile_ns(99),
             "latency_max_ns": self.latency.max_ns,
+            "latency_buckets_ns": self.latency.buckets(),
             "last_error": self.last_error,
         }

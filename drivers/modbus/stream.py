@@ -40,6 +40,7 @@ class StreamLink(Link):
         backoff_max_s: float = 10.0,
         pause_s: float = 0.0,
         pause_after_connect_s: float = 0.0,
+        overtake_max: int = 10,
         turnaround_s: float = 0.1,
         local_echo: bool = False,
         seed: int | None = None,
@@ -50,6 +51,7 @@ class StreamLink(Link):
             connect_timeout_s=connect_timeout_s,
             backoff_max_s=backoff_max_s,
             pause_after_connect_s=pause_after_connect_s,
+            overtake_max=overtake_max,
             seed=seed,
         )
         self.gives_up_silent = False  # several units share a bus: silence of one says nothing about the line

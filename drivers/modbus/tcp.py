@@ -44,6 +44,7 @@ class TcpLink(Link):
         backoff_max_s: float = 10.0,
         pause_s: float = 0.0,
         pause_after_connect_s: float = 0.0,
+        overtake_max: int = 10,
         tls: Callable[[], ssl.SSLContext] | None = None,
         tls_server_name: str = "",
         seed: int | None = None,
@@ -54,6 +55,7 @@ class TcpLink(Link):
             backoff_max_s=backoff_max_s,
             pause_s=pause_s,
             pause_after_connect_s=pause_after_connect_s,
+            overtake_max=overtake_max,
             seed=seed,
         )
         self.address = f"{host}:{port}"

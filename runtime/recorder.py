@@ -81,7 +81,7 @@ class Recorder:
             while True:
                 try:
                     await asyncio.to_thread(self.pump)
-                    told = False
+                    told = told and self._file is None  # until something could be written again
                 except TickworkError as error:  # the scan process starts anew
                     log.debug("nothing to record", error=str(error))
                 except Exception as error:  # whatever a disk does must not cost what else the gate does

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import time
 
 import numpy as np
 
@@ -72,6 +73,6 @@ class RecordReader:
         words[w.R_HEAD] = int(words[w.R_TAIL])
         self._lost_before = int(words[w.R_LOST])
         fence()
-        # Counting on makes the next scan record carry the whole input image.
-        words[w.R_ENABLED] = int(words[w.R_ENABLED]) + 1
+        # A value that the scan has not seen makes its next record carry the whole input image.
+        words[w.R_ENABLED] = time.monotonic_ns()
         self._segment = segment

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +27,7 @@ from drivers.modbus.server_config import ModbusServerSection
 from drivers.modbus.server_gateway import Gateway
 from drivers.modbus.server_map import AddressMap, Refusal
 from drivers.modbus.server_pdu import Identity, Order, Responder, exception
+from drivers.modbus.server_watchdog import Watchdogs
 from drivers.modbus.tcp import tune_socket
 from drivers.modbus.tls import role_of, server_context
 from scan.abi import Application, Symbol
@@ -32,6 +35,7 @@ from scan.problem import Problem, TickworkError, fail
 
 SNAPSHOT_AGE_S = 0.002
 BACKLOG = 1024
+ACCEPTS = 16  # in one turn of the loop
 BUFFER_MAX = 64 * 1024  # bytes that a client has not read yet, and bytes of requests behind a write
 TIDY_S = 1.0
 EVICTABLE_IDLE_S = 1.0  # a connection silent for so long makes room for a new one
@@ -89,6 +93,7 @@ class ModbusServer:
         self._server: asyncio.Server | None = None
         self._serial: object | None = None
         self._gateway = Gateway(section.gateways)
+        self._watchdogs = Watchdogs(section.writes, submit, lambda: self.responder.map)
         self._tidying: asyncio.Task[None] | None = None
         self._port = section.port
 
@@ -98,13 +103,15 @@ class ModbusServer:
         """Raises TickworkError DV4001 when it cannot listen."""
         await self.rebind()
         self._gateway.start()
+        self._watchdogs.start()
         loop = asyncio.get_running_loop()
         host, port = self.section.host, self.section.port
         if host:
             try:
                 self._server = await loop.create_server(
-                    lambda: _Connection(self), host, port, backlog=BACKLOG, ssl=self._tls()
+                    lambda: _Connection(self), host, port, backlog=ACCEPTS, ssl=self._tls()
                 )
+                _lengthen_backlog(self._server)
             except OSError as error:
                 raise fail(
                     "DV4001",
@@ -137,6 +144,7 @@ class ModbusServer:
             await asyncio.gather(self._tidying, return_exceptions=True)
         for connection in list(self._connections):
             connection.close()
+        await self._watchdogs.stop()
         if self._serial is not None:
             await self._serial.stop()  # type: ignore[attr-defined]  # a SerialServer, imported late
         await self._gateway.stop()
@@ -199,6 +207,7 @@ class ModbusServer:
         if reason:
             return exception(function, ExceptionCode.SERVER_DEVICE_FAILURE)
         self._block_until = 0.0
+        self._watchdogs.written(*order.place)
         if order.then_read is None:
             return order.reply
         try:
@@ -399,6 +408,16 @@ class _Connection(asyncio.Protocol):
             return False
         self._tokens -= 1
         return True
+
+
+def _lengthen_backlog(server: asyncio.Server) -> None:
+    """More may wait to be accepted than asyncio accepts in one turn.
+
+    It uses one number for both, and when descriptors run out it complains that many times (Python 3.11).
+    """
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(BACKLOG)
 
 
 _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address | None

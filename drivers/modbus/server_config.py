@@ -17,6 +17,7 @@ TABLES = ("coils", "discrete-inputs", "holding-registers", "input-registers")
 WRITABLE_TABLES = ("coils", "holding-registers")
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 CONNECTIONS_MAX = 4096
+WATCHDOG_MS_MAX = 24 * 3600 * 1000
 TLS_KEYS = ("tls_ca", "tls_certificate", "tls_key")
 BAUD_MAX = 4_000_000
 
@@ -24,7 +25,8 @@ BAUD_MAX = 4_000_000
 class WriteRule(msgspec.Struct, frozen=True):
     """Addresses ``first`` to ``last`` of ``table`` may be written by clients of ``clients`` (networks).
 
-    With ``roles``, only by those whose TLS certificate carries one of them.
+    With ``roles``, only by those whose TLS certificate carries one of them. When none of it has been written for
+    ``watchdog_ms`` (0: for ever) it becomes ``fallback``: one value for all addresses, or one for each.
     """
 
     table: str
@@ -32,6 +34,8 @@ class WriteRule(msgspec.Struct, frozen=True):
     last: int
     clients: tuple[str, ...]
     roles: tuple[str, ...] = ()
+    watchdog_ms: int = 0
+    fallback: tuple[int, ...] = (0,)
 
 
 class MapEntry(msgspec.Struct, frozen=True):
@@ -120,11 +124,35 @@ def _rule(table: Table, clients: tuple[str, ...]) -> WriteRule:
         last=table.integer("last", first, low=0, high=ADDRESSES - 1),
         clients=_networks(table, "clients", clients),
         roles=_roles(table),
+        watchdog_ms=table.integer("watchdog_ms", 0, low=0, high=WATCHDOG_MS_MAX),
     )
     if rule.last < rule.first:
         table.problem("DV4002", "last is before first", key="last", remedy="exchange first and last")
+    rule = msgspec.structs.replace(rule, fallback=_fallback(table, rule))
     table.finish()
     return rule
+
+
+def _fallback(table: Table, rule: WriteRule) -> tuple[int, ...]:
+    value = table.raw("fallback")
+    count = rule.last - rule.first + 1
+    if value is None:
+        if rule.watchdog_ms:
+            table.problem(
+                "DV1002",
+                "watchdog_ms needs a fallback",
+                key="watchdog_ms",
+                remedy="add fallback = … to this rule",
+            )
+        return (0,)
+    values = value if isinstance(value, list) else [value]
+    low, high = (0, 1) if rule.table == "coils" else (-32768, 65535)
+    numbers = tuple(int(v) for v in values if isinstance(v, int) and low <= int(v) <= high)
+    if len(numbers) != len(values) or len(numbers) not in (1, count) or not rule.watchdog_ms:
+        expected = f"a number from {low} to {high}, or a list of {count} of them, beside watchdog_ms"
+        table.problem("DV1003", "fallback has a wrong value", key="fallback", expected=expected)
+        return (0,)
+    return numbers
 
 
 def _entry(table: Table) -> MapEntry:

@@ -33,10 +33,14 @@ PLANS_MAX = 4096  # different read requests that are kept prepared
 
 
 class Order(NamedTuple):
-    """A write to be carried out before ``reply`` may be sent; ``then_read`` (FC 23) is read after it."""
+    """A write to be carried out before ``reply`` may be sent; ``then_read`` (FC 23) is read after it.
+
+    ``place``: table, first address and count of what is written.
+    """
 
     values: Mapping[Symbol, object]
     reply: bytes
+    place: tuple[str, int, int]
     then_read: tuple[int, int] | None = None
 
 
@@ -133,22 +137,23 @@ class Responder:
         address, value = _exact(pdu)
         _require(value in (0x0000, 0xFF00), ExceptionCode.ILLEGAL_DATA_VALUE)
         write.require("coils", address, 1)
-        return Order(self.map.coils(address, 1, b"\1" if value else b"\0"), pdu)
+        return Order(self.map.coils(address, 1, b"\1" if value else b"\0"), pdu, ("coils", address, 1))
 
     def _write_register(self, pdu: bytes, _block: Block, write: Write) -> Order:
         address, _value = _exact(pdu)
         write.require("holding-registers", address, 1)
-        return Order(self.map.registers(address, pdu[3:5]), pdu)
+        return Order(self.map.registers(address, pdu[3:5]), pdu, ("holding-registers", address, 1))
 
     def _write_coils(self, pdu: bytes, _block: Block, write: Write) -> Order:
         address, count = _counted(pdu, WRITE_BITS_MAX, bits=True)
         write.require("coils", address, count)
-        return Order(self.map.coils(address, count, pdu[6:]), pdu[:5])
+        return Order(self.map.coils(address, count, pdu[6:]), pdu[:5], ("coils", address, count))
 
     def _write_registers(self, pdu: bytes, _block: Block, write: Write) -> Order:
         address, count = _counted(pdu, WRITE_REGISTERS_MAX, bits=False)
         write.require("holding-registers", address, count)
-        return Order(self.map.registers(address, pdu[6:]), pdu[:5])
+        place = ("holding-registers", address, count)
+        return Order(self.map.registers(address, pdu[6:]), pdu[:5], place)
 
     def _mask_write(self, pdu: bytes, block: Block, write: Write) -> Order:
         _require(len(pdu) == 7, ExceptionCode.ILLEGAL_DATA_VALUE)
@@ -156,7 +161,8 @@ class Responder:
         write.require("holding-registers", address, 1)
         current = int.from_bytes(self.map.plan_registers("holding-registers", address, 1).read(block), "big")
         value = current & and_mask | or_mask & ~and_mask & 0xFFFF
-        return Order(self.map.registers(address, value.to_bytes(2, "big")), pdu)
+        place = ("holding-registers", address, 1)
+        return Order(self.map.registers(address, value.to_bytes(2, "big")), pdu, place)
 
     def _read_write(self, pdu: bytes, block: Block, write: Write) -> Order:
         _require(len(pdu) >= 10, ExceptionCode.ILLEGAL_DATA_VALUE)
@@ -169,7 +175,8 @@ class Responder:
         _require(right, ExceptionCode.ILLEGAL_DATA_VALUE)
         write.require("holding-registers", address, count)
         self.map.plan_registers("holding-registers", read_address, read_count)  # legal before the write
-        return Order(self.map.registers(address, pdu[10:]), b"", (read_address, read_count))
+        place = ("holding-registers", address, count)
+        return Order(self.map.registers(address, pdu[10:]), b"", place, (read_address, read_count))
 
     # ------------------------------------------------------------ identification
 

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from drivers.modbus import DevicePoller, Link, ModbusDevice, open_link
+from drivers.modbus.statistics import BlockStatistics
 from drivers.protocols import parse_device
-from runtime.link import DeviceStatus
+from runtime.link import LATENCY_BOUNDS_NS, DeviceStatus, GroupStatus
 from scan import InputsWriter, Outputs, OutputsReader
 from scan.field_io import NO_OUTPUTS
 from scan.iomap import IoMap
@@ -181,4 +182,32 @@ def _status(poller: DevicePoller) -> DeviceStatus:
         latency_p99_ns=statistics.latency.percentile_ns(99),
         since_ns=poller.since_ns,
         last_error=statistics.last_error,
+        rate_per_s=statistics.rate.update(statistics.replies, time.monotonic_ns()),
+        timeouts=statistics.timeouts,
+        retries=statistics.retries,
+        exceptions=_by_code(statistics.exceptions),
+        latency_counts=statistics.latency.counts_within(LATENCY_BOUNDS_NS),
+        groups=tuple(
+            _group(name, group, poller.worst_quality(name)) for name, group in poller.groups.items()
+        ),
     )
+
+
+def _group(name: str, statistics: BlockStatistics, quality: int) -> GroupStatus:
+    return GroupStatus(
+        name=name,
+        quality=quality,
+        rate_per_s=statistics.rate.update(statistics.replies, time.monotonic_ns()),
+        replies=statistics.replies,
+        failures=statistics.failures,
+        timeouts=statistics.timeouts,
+        retries=statistics.retries,
+        missed=statistics.missed,
+        exceptions=_by_code(statistics.exceptions),
+        latency_p50_ns=statistics.latency.percentile_ns(50),
+        latency_p99_ns=statistics.latency.percentile_ns(99),
+    )
+
+
+def _by_code(exceptions: Mapping[int, int]) -> dict[str, int]:
+    return {str(code): count for code, count in sorted(exceptions.items())}

@@ -41,6 +41,7 @@ __all__ = [
     "Event",
     "Fetch",
     "Fetched",
+    "GroupStatus",
     "Hello",
     "Journal",
     "Place",
@@ -184,6 +185,26 @@ class TaskStatus(msgspec.Struct, frozen=True):
     execution_histogram: tuple[int, ...] = ()
 
 
+# Upper limits of the classes in which latencies of devices are counted.
+LATENCY_BOUNDS_NS = tuple(ms * 1_000_000 for ms in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000))
+
+
+class GroupStatus(msgspec.Struct, frozen=True):
+    """A named scan group of a device. ``exceptions``: counts by code."""
+
+    name: str
+    quality: int
+    rate_per_s: float
+    replies: int
+    failures: int
+    timeouts: int
+    retries: int
+    missed: int
+    exceptions: dict[str, int]
+    latency_p50_ns: int
+    latency_p99_ns: int
+
+
 class DeviceStatus(msgspec.Struct, frozen=True):
     name: str
     protocol: str
@@ -196,6 +217,12 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     latency_p99_ns: int = 0
     since_ns: int = 0
     last_error: str = ""
+    rate_per_s: float = 0.0
+    timeouts: int = 0
+    retries: int = 0
+    exceptions: dict[str, int] = {}  # by code
+    latency_counts: tuple[int, ...] = ()  # replies within each of LATENCY_BOUNDS_NS, the last: all
+    groups: tuple[GroupStatus, ...] = ()
 
 
 class Status(_Message, frozen=True):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from drivers.modbus.pdu import Failure, FailureKind
 
 _SHIFT = 8  # 256 ns resolution at the low end
 _BUCKETS = 160
+RATE_NS = 500_000_000
 
 
 # What a statistic tag of a scan group, and of a device, may show.
@@ -37,6 +38,14 @@ class LatencyHistogram:
         self.total += 1
         if latency_ns > self.max_ns:
             self.max_ns = latency_ns
+
+    def counts_within(self, bounds_ns: Sequence[int]) -> tuple[int, ...]:
+        """How many lie within each bound, and all of them."""
+        uppers = [_upper_ns(index) for index in range(_BUCKETS)]
+        within = [
+            sum(n for n, upper in zip(self.counts, uppers, strict=True) if upper <= b) for b in bounds_ns
+        ]
+        return (*within, self.total)
 
     def buckets(self) -> list[tuple[int, int]]:
         """Upper bound in nanoseconds and count of each bucket that has any."""
@@ -69,11 +78,31 @@ def _upper_ns(index: int) -> int:
     return (value << _SHIFT) - 1
 
 
+class Rate:
+    """Counts per second over the last half second or more."""
+
+    __slots__ = ("_at_ns", "_count", "per_s")
+
+    def __init__(self) -> None:
+        self.per_s = 0.0
+        self._count = 0
+        self._at_ns = 0
+
+    def update(self, count: int, now_ns: int) -> float:
+        elapsed_ns = now_ns - self._at_ns
+        if not self._at_ns:
+            self._count, self._at_ns = count, now_ns
+        elif elapsed_ns >= RATE_NS:
+            self.per_s = round((count - self._count) * 1e9 / elapsed_ns, 2)
+            self._count, self._at_ns = count, now_ns
+        return self.per_s
+
+
 class BlockStatistics:
-    """What became of one repeated request. The rate is that since the last ``as_dict``."""
+    """What became of one repeated request, or of those of a scan group."""
 
     __slots__ = (
-        "_counted", "_counted_at_ns", "exceptions", "failures", "latency", "mismatches", "missed", "replies", "retries",
+        "exceptions", "failures", "latency", "mismatches", "missed", "rate", "replies", "retries",
         "timeouts",
     )  # fmt: skip
 
@@ -86,8 +115,7 @@ class BlockStatistics:
         self.mismatches = 0
         self.exceptions: Counter[int] = Counter()
         self.latency = LatencyHistogram()
-        self._counted = 0
-        self._counted_at_ns = 0
+        self.rate = Rate()
 
     def answered(self, latency_ns: int) -> None:
         self.replies += 1
@@ -115,12 +143,9 @@ class BlockStatistics:
         }
 
     def as_dict(self, now_ns: int) -> dict[str, object]:
-        elapsed_ns = now_ns - self._counted_at_ns
-        rate = (self.replies - self._counted) * 1e9 / elapsed_ns if self._counted_at_ns else 0.0
-        self._counted, self._counted_at_ns = self.replies, now_ns
         return {
             "replies": self.replies,
-            "rate_per_s": round(rate, 2),
+            "rate_per_s": self.rate.update(self.replies, now_ns),
             "failures": self.failures,
             "missed": self.missed,
             "retries": self.retries,
@@ -155,6 +180,7 @@ class Statistics:
         self.reconnects = 0
         self.exceptions: Counter[int] = Counter()
         self.latency = LatencyHistogram()
+        self.rate = Rate()
         self.last_error = ""
 
     @property

@@ -1,6 +1,11 @@
 """Retained values survive crashes, torn writes and changes of the program; damage is never silent."""
 
+import mmap
+import os
 import pathlib
+import random
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -130,3 +135,48 @@ def test_slots_when_any_bytes_then_loading_never_raises(
     restored = RetainStore(tmp_path).load(PROGRAM)
     assert restored.empty
     assert restored.problems
+
+
+def save_for_ever(directory: pathlib.Path, first: int, saved: mmap.mmap) -> None:
+    """A child's work: counts up, and shows each number once it is safe."""
+    store, number = RetainStore(directory), first
+    while True:
+        number += 1
+        store.save(PROGRAM, block_with(number), scan=number, wall_ns=0)
+        saved[:8] = number.to_bytes(8, "little")
+
+
+def kill_while_saving(directory: pathlib.Path, kills: int, seed: int) -> None:
+    """Kills a saving process at random moments; whatever it had reported as saved is there afterwards."""
+    chance, shown = random.Random(seed), mmap.mmap(-1, 8)
+    at = 0
+    for _ in range(kills):
+        child = os.fork()
+        if child == 0:
+            try:
+                save_for_ever(directory, at, shown)
+            finally:
+                os._exit(1)
+        time.sleep(chance.uniform(0.0005, 0.008))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        reported = int.from_bytes(shown[:8], "little")
+        restored = RetainStore(directory).load(PROGRAM)
+        assert restored.problems == ()
+        assert (restored_count(RetainStore(directory)) or 0) in (reported, reported + 1)
+        at = restored_count(RetainStore(directory)) or 0
+        shown[:8] = at.to_bytes(8, "little")
+    assert at > kills // 4
+
+
+def test_values_when_the_saver_is_killed_at_any_moment_then_nothing_reported_is_lost(
+    tmp_path: pathlib.Path,
+) -> None:
+    kill_while_saving(tmp_path, 300, seed=1)
+
+
+@pytest.mark.soak
+def test_values_when_the_saver_is_killed_thousands_of_times_then_nothing_reported_is_lost(
+    tmp_path: pathlib.Path,
+) -> None:
+    kill_while_saving(tmp_path, 5000, seed=2)

@@ -71,12 +71,21 @@ def _greeting(facts: Any, directory: StateDirectory) -> str:
 
 
 @app.command()
-def status(node: NodeOption = "", state: StateOption = None, json: JsonOption = False) -> None:
+def status(
+    node: NodeOption = "",
+    state: StateOption = None,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Write the figures for Prometheus.")] = False,
+    json: JsonOption = False,
+) -> None:
     """Show what a running node does: program, tasks, devices, processes, link.
 
     Example: tickwork status --json | jq .status.state
     """
     console.use_json(json)
+    if metrics:
+        directory, _ = running_node(node, state)
+        typer.echo(asyncio.run(_ask(directory, "metrics"))["text"], nl=False)
+        return
     if not node and state is None and len(running := running_nodes()) != 1:
         _list_nodes([file for _, file in running], json=json)
         return

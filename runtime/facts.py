@@ -26,6 +26,7 @@ class GateJob(msgspec.Struct, frozen=True):
     opcua: OpcUaSection | None = None
     modbus_server: ModbusServerSection | None = None
     recorder: RecorderSection = RecorderSection()
+    metrics_port: int = 0
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -56,6 +57,7 @@ def gate_job(plant: Plant, segments: pathlib.Path, state: pathlib.Path) -> GateJ
         plant.opcua,
         plant.modbus_server,
         plant.recorder,
+        plant.metrics_port,
     )
 
 

@@ -30,6 +30,7 @@ from runtime.gate_link import GateLink, describe_link
 from runtime.gate_servers import Hosted, Server
 from runtime.link import Command, DeployState, Event, Status
 from runtime.local_socket import LocalServer
+from runtime.metrics import MetricsServer, NodeMetrics
 from runtime.recorder import Recorder
 from runtime.state import StateDirectory
 from runtime.uplink_identity import Identity
@@ -61,6 +62,7 @@ class Gate:
     async def run(self) -> None:
         """Serves until cancelled."""
         self._view = await _opened(self._job.segments)
+        self._metrics = NodeMetrics(self._view, lambda: self._facts)
         self._lane = GateLane(self._view, scan.CommandLane.open(self._job.segments, LANE))
         self._commander = Commander(self._view, self._lane, self._journal.note, self._order, time.time_ns)
         try:
@@ -118,6 +120,8 @@ class Gate:
             self._host("opcua", lambda: opcua_server(job, view, commander))
         if job.modbus_server is not None:
             self._host("modbus", lambda: modbus_server(job, view, commander, self._journal.note))
+        if job.metrics_port:
+            self._host("metrics", lambda: MetricsServer(job.metrics_port, self._metrics.text))
 
     def _host(self, name: str, make: Callable[[], Server]) -> None:
         self._servers.append(Hosted(name, make, self._journal.note, self._tell_endpoints))
@@ -187,7 +191,7 @@ class Gate:
     async def _answer(self, op: str, arguments: Message, user: str) -> Message:
         known = {
             "status": self._say_status, "read": self._read, "forces": self._forces, "journal": self._say_journal,
-            "deploy": self._local_deploy,
+            "deploy": self._local_deploy, "metrics": self._say_metrics,
         }  # fmt: skip
         if op in known:
             return await known[op](arguments, user)
@@ -205,6 +209,9 @@ class Gate:
             "facts": msgspec.to_builtins(self._facts),
             "link": describe_link(self._link),
         }
+
+    async def _say_metrics(self, _arguments: Message, _user: str) -> Message:
+        return {"text": self._metrics.text().decode()}
 
     async def _say_journal(self, arguments: Message, _user: str) -> Message:
         return {"events": msgspec.to_builtins(self._journal.recent(int(arguments.get("count", 50))))}

@@ -116,6 +116,7 @@ class Plant:
     device_tables: tuple[Mapping[str, Any], ...] = ()
     opcua: OpcUaSection | None = None
     modbus_server: ModbusServerSection | None = None
+    metrics_port: int = 0  # of the page for Prometheus on this machine; 0 = none
     supervisor: SupervisorSection | None = None
     retain: RetainSection = RetainSection()
     recorder: RecorderSection = RecorderSection()
@@ -204,6 +205,7 @@ def parse_plant(text: str, *, folder: pathlib.Path, file: str = FILE_NAME) -> Pl
         device_tables=tuple(table.data for table in tables),
         opcua=_server(document, root, "opcua", parse_opcua_server),
         modbus_server=_server(document, root, "modbus-server", parse_modbus_server),
+        metrics_port=_metrics_port(root.table("metrics")),
         supervisor=_supervisor(root.table("supervisor")) if "supervisor" in root else None,
         retain=_retain(root.table("retain")),
         recorder=_recorder(root.table("recorder")),
@@ -399,6 +401,12 @@ def _retain(table: Table) -> RetainSection:
     )
     table.done()
     return section
+
+
+def _metrics_port(table: Table) -> int:
+    port = table.integer("port", 0, low=0, high=65_535)
+    table.done()
+    return port
 
 
 def _recorder(table: Table) -> RecorderSection:

@@ -129,6 +129,15 @@ class NodeProcess:
 
         return asyncio.run(go())
 
+    def command(self, *arguments: str) -> str:
+        """What ``tickwork ARGUMENTS`` prints about this node; it must go well."""
+        command = [sys.executable, "-m", "runtime.cli", *arguments, "--state", str(self.directory.root)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, timeout=DEADLINE_S, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def pids(self) -> dict[str, int]:
         return dict(self.ask("status")["facts"]["pids"])
 

@@ -131,9 +131,29 @@ def test_explain_when_a_code_is_given_then_its_page_comes(tickwork: Run) -> None
 
 
 def test_doctor_when_run_then_needs_and_wishes_are_told(tickwork: Run) -> None:
-    found = tickwork.json("doctor")
+    found = tickwork.json("doctor", "--seconds", "0")
     assert all(one["good"] for one in found["needs"])
     assert any(one["name"] == "real-time scheduling" for one in found["wishes"])
+    assert found["latency"] is None
+    text = tickwork("doctor", "--seconds", "0")
+    for number, remedy in enumerate(found["remedies"], start=1):
+        assert f"{number}. {remedy}" in text.replace("\n", " ")
+
+
+def test_doctor_when_it_measures_then_scan_and_cyclictest_are_side_by_side(tickwork: Run) -> None:
+    cache = os.environ.get("TICKWORK_CACHE", str(pathlib.Path.home() / ".cache" / "tickwork"))
+    text = tickwork("doctor", "--seconds", "2", "--json", TICKWORK_CACHE=cache)
+    found = json.loads(text[text.index("{") :])["latency"]
+    for one in (found["scan"], found["cyclictest"]):
+        assert one["wakeups"] > 500, found
+        assert 0 < one["p50_us"] <= one["p99_us"] <= one["p999_us"] <= one["max_us"]
+
+
+def test_doctor_when_a_unit_is_asked_for_then_it_gives_the_rights_that_it_names(tickwork: Run) -> None:
+    unit = tickwork("doctor", "--unit")
+    assert "LimitRTPRIO=95" in unit
+    assert "Type=notify" in unit
+    assert " run /etc/tickwork/%i " in unit
 
 
 def test_login_when_the_supervisor_is_away_then_no_key_is_stored(tickwork: Run) -> None:

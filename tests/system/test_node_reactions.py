@@ -1,6 +1,9 @@
 """What a node does after a fault, a crash and a power-on, as its plant file says."""
 
+import contextlib
 import pathlib
+import socket
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -34,6 +37,10 @@ def make(tmp_path: pathlib.Path, cache: pathlib.Path) -> Iterator[Make]:
 
 def state(node: NodeProcess) -> str:
     return str(node.ask("status")["status"]["state"])
+
+
+def scans(node: NodeProcess) -> int:
+    return int(node.ask("status")["status"]["tasks"][0]["scans"])
 
 
 def count_again(node: NodeProcess) -> None:
@@ -80,11 +87,34 @@ def test_start_when_the_plant_says_stop_then_the_program_waits_and_starts_warm_o
     node.ask("start")
     wait_for(lambda: state(node) == "running", "the warm start")
     assert node.value("Main.total") > 200
-    node.ask("stop")
+    node.command("stop")
     wait_for(lambda: state(node) == "stopped", "the stop")
-    node.ask("cold")
+    node.command("start", "--cold")
     wait_for(lambda: state(node) == "running", "the cold start")
     assert node.value("Main.total") < 200
+
+
+def test_metrics_when_the_plant_serves_them_then_page_and_command_tell_and_a_reset_begins_anew(
+    make: Make,
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    node = make(f"[metrics]\nport = {port}\n").until_running()
+    wait_for(lambda: scans(node) > 300, "some scans")
+
+    def page() -> str:
+        address = f"http://127.0.0.1:{port}/metrics"
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=10) as answer:
+            return str(answer.read().decode())
+        return ""
+
+    text = wait_for(page, "the page")
+    assert 'tickwork_task_scans_total{task="Fast"}' in text
+    assert 'tickwork_node_state{state="running"} 1.0' in text
+    assert node.command("reset-statistics").startswith("reset_statistics: effective")
+    assert scans(node) < 300
+    assert 'tickwork_task_overruns_total{task="Fast"}' in node.command("status", "--metrics")
 
 
 def test_overruns_when_the_plant_says_fault_after_n_in_a_row_then_the_program_faults(make: Make) -> None:

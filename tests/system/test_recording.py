@@ -32,6 +32,7 @@ from scan import layout as w
 from scan.compare import compare
 from scan.recording import FrameKind, encode_frame
 from scan.replay import Recording, Report, open_recording, replay
+from tests.runtime.node_process import PROGRAM, NodeProcess, write_plant
 from tests.scan.scan_process import ROOT, ScanProcess, wait_for
 from tests.scan.toy import counter, dangerous
 
@@ -408,3 +409,29 @@ def test_replay_command_when_a_recorded_state_is_altered_then_exit_code_1_and_th
     code, text = tickwork("replay", folder)
     assert code == 1, text
     assert "Quick.count" in text
+
+
+def test_node_when_it_has_run_then_its_recordings_replay_and_say_who_wrote(tmp_path: pathlib.Path) -> None:
+    plant = write_plant(tmp_path / "plant")
+    with NodeProcess(plant, tmp_path / "state", tmp_path / "cache") as node:
+        node.until_running()
+        node.ask("write", values={"Main.setpoint": "2.5"})
+        wait_for(lambda: list(node.directory.recordings.glob("*.twr")), "a recording")
+        node.kill("gate")
+        wait_for(lambda: len(list(node.directory.recordings.glob("*.twr"))) > 1, "a new recorder")
+        node.until_running()
+        node.ask("write", values={"Main.setpoint": "3.5"})
+        node.ask("write", values={"Main.fail": "TRUE"})
+        faults = node.directory.recordings / "faults"
+        wait_for(lambda: faults.is_dir() and list(faults.iterdir()), "the files of the fault")
+    code, text = tickwork("replay", node.directory.recordings)
+    assert code == 0, text
+    assert "RF1001" in text
+    code, text = tickwork("replay", next(faults.iterdir()), "--json")
+    assert (code, json.loads(text)["mismatches"]) == (0, [])
+    code, text = tickwork("trace", node.directory.recordings, "--why", "Main.count")
+    assert code == 0, text
+    line = next(n for n, row in enumerate(PROGRAM.splitlines(), 1) if row.startswith("count :="))
+    assert f"main.st:{line}" in text
+    code, text = tickwork("trace", node.directory.recordings, "--why", "main.setpoint")
+    assert "an operator" in text

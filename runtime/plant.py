@@ -102,6 +102,16 @@ class RecorderSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeSection:
+    """How a new program takes over from the running one."""
+
+    health: str = ""  # path of a BOOL that must be TRUE while the new program is on trial
+    renames: tuple[
+        tuple[str, str], ...
+    ] = ()  # (old path, new path): the new variable goes on with the old's value
+
+
+@dataclass(frozen=True, slots=True)
 class Plant:
     """A whole plant file. ``devices`` are what the drivers parsed, ``device_tables`` the tables they came from."""
 
@@ -120,6 +130,7 @@ class Plant:
     supervisor: SupervisorSection | None = None
     retain: RetainSection = RetainSection()
     recorder: RecorderSection = RecorderSection()
+    change: ChangeSection = ChangeSection()
     state_directory: str = ""
     text: str = ""
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
@@ -209,6 +220,7 @@ def parse_plant(text: str, *, folder: pathlib.Path, file: str = FILE_NAME) -> Pl
         supervisor=_supervisor(root.table("supervisor")) if "supervisor" in root else None,
         retain=_retain(root.table("retain")),
         recorder=_recorder(root.table("recorder")),
+        change=_change(root.table("online-change")),
         state_directory=state.text("directory"),
         text=text,
         warnings=tuple(problem for problem in document.problems if problem.severity == "warning"),
@@ -416,6 +428,14 @@ def _recorder(table: Table) -> RecorderSection:
         table.integer("minutes", usual.minutes, low=1, high=525_600),
         table.integer("size_mb", usual.size_mb, low=1, high=1_000_000),
     )
+    table.done()
+    return section
+
+
+def _change(table: Table) -> ChangeSection:
+    renames = table.table("renames")
+    section = ChangeSection(table.text("health"), tuple((old, renames.text(old)) for old in renames.data))
+    renames.done()
     table.done()
     return section
 

@@ -67,6 +67,15 @@ class Program:
         periods = [task.period_ns for task in self.application.tasks if task.kind == "cyclic"]
         return max(int(self.plant.scan.trial_s * 1e9 / min(periods, default=10_000_000)), 1)
 
+    def renames_from(self, running: Application | None) -> dict[str, str]:
+        """New path -> old path. A rename stays in the plant file when it is done: what is gone is not asked for."""
+        known = {symbol.path.upper() for symbol in running.symbols} if running is not None else set()
+        return {
+            new: old
+            for old, new in self.plant.change.renames
+            if old.upper() in known and new.upper() not in known
+        }
+
     def prepare(self, target: pathlib.Path, restored: Restored) -> None:
         """Writes what the scan process loads: the application with the kept values in its initial block."""
         application = msgspec.structs.replace(

@@ -119,13 +119,14 @@ class ScanHost:
 
         Raises what the scan process refused, or PL3005 when the trial failed and the old program runs again.
         """
-        path = self._prepared(program)
+        path, view = self._prepared(program), self.view()
         await asyncio.to_thread(program.prepare, path, Restored())
         self._trial = trial = asyncio.get_running_loop().create_future()
         try:
             answer = await self._request(
                 "swap", application=str(path), safe=program.safe_values(), tasks=program.task_options(),
-                trial_scans=program.trial_scans(), timeout_s=SWAP_MARGIN_S,
+                trial_scans=program.trial_scans(), renames=program.renames_from(view.application if view else None),
+                health=program.plant.change.health, timeout_s=SWAP_MARGIN_S,
             )  # fmt: skip
             result = await asyncio.wait_for(trial, program.plant.scan.trial_s * 10 + SWAP_MARGIN_S)
         except TimeoutError:

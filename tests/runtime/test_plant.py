@@ -63,6 +63,11 @@ absolute = 0.5
 [retain]
 interval_ms = 500
 on_corrupt = "initial"
+[metrics]
+port = 9100
+[online-change]
+health = "Main.ok"
+renames = { "Main.a" = "Main.b" }
 [opcua]
 port = 5000
 """,
@@ -75,6 +80,8 @@ port = 5000
     assert plant.tasks[0].overrun_action == "fault"
     assert (plant.scan.on_fault, plant.scan.on_crash) == ("restart", "restart-cold")
     assert plant.retain.on_corrupt == "initial"
+    assert plant.metrics_port == 9100
+    assert (plant.change.health, plant.change.renames) == ("Main.ok", (("Main.a", "Main.b"),))
     assert plant.scan.cpus == (1, 3, 4)
     assert plant.supervisor is not None
     assert plant.supervisor.url == "https://s.example:1"
@@ -103,6 +110,9 @@ def test_problems_when_several_keys_are_wrong_then_all_come_with_their_lines() -
         ("[[task]]\nname='A'\noverrun_action='ignore'", "PL1004"),
         ("[[task]]\nname='A'\nwatchdog_ms=0", "PL1005"),
         ("[scan]\non_crash='never'", "PL1004"),
+        ("[online-change]\nrenames = { a = 1 }", "PL1004"),
+        ("[online-change]\nrenames = 'a'", "PL1004"),
+        ("[metrics]\nport = 70000", "PL1005"),
         ("[supervisor]\nurl = 'ftp://x'", "PL1010"),
         ("[supervisor]\nurl = 'http://[::1'", "PL1010"),
         ("[supervisor]\nurl = 'http://10.0.0.1'", "PL1011"),

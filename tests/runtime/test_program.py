@@ -30,3 +30,16 @@ def test_task_options_when_a_task_has_its_own_then_they_win_and_others_follow_th
         "Fast": {"watchdog_ms": 500, "cpu": 2, "overrun_limit": 0, "overrun_action": "alarm"},
         "Slow": {"watchdog_ms": 40.5, "cpu": 0, "overrun_limit": 3, "overrun_action": "fault"},
     }
+
+
+def test_renames_when_done_or_unknown_then_they_are_not_asked_for() -> None:
+    running = toy.counter().build()
+    text = """
+[online-change]
+renames = { "count" = "Total", "Gone" = "Mark2", "Level" = "Now" }
+"""
+    program = Program(
+        "digest", pathlib.Path("x.app"), running, parse_plant(text, folder=pathlib.Path("/plants/p"))
+    )
+    assert program.renames_from(running) == {"Total": "count"}
+    assert program.renames_from(None) == {}

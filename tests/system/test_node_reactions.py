@@ -5,10 +5,12 @@ import pathlib
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from tests.runtime.node_process import PLANT, NodeProcess, wait_for, write_plant
+from runtime.build_job import artifact_of
+from tests.runtime.node_process import PLANT, PROGRAM, NodeProcess, wait_for, write_plant
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -37,6 +39,12 @@ def make(tmp_path: pathlib.Path, cache: pathlib.Path) -> Iterator[Make]:
 
 def state(node: NodeProcess) -> str:
     return str(node.ask("status")["status"]["state"])
+
+
+def deploy(node: NodeProcess, folder: pathlib.Path, plant: str, program: str) -> dict[str, Any]:
+    path = folder / "deployed.twa"
+    path.write_bytes(artifact_of(write_plant(folder / "new", plant=plant, program=program, step="1")))
+    return dict(node.ask("deploy", path=str(path))["deploy"])
 
 
 def scans(node: NodeProcess) -> int:
@@ -123,3 +131,41 @@ def test_overruns_when_the_plant_says_fault_after_n_in_a_row_then_the_program_fa
     # No ordinary machine keeps 50 µs without real-time rights: two points in a row are missed soon.
     wait_for(lambda: state(node) == "fault", "the fault")
     assert node.ask("status")["status"]["fault"]["code"] == "RF1009"
+
+
+def test_deploy_when_a_variable_is_renamed_then_its_value_goes_on(make: Make, tmp_path: pathlib.Path) -> None:
+    node = make("").until_running()
+    wait_for(lambda: node.value("Main.count") > 100, "some scans")
+    renames = '[online-change]\nrenames = { "Main.count" = "Main.number" }\n'
+    final = deploy(node, tmp_path, PLANT + renames, PROGRAM.replace("count", "number"))
+    assert final["state"] == "running", final
+    assert node.value("Main.number") > 100
+
+
+def test_deploy_when_the_health_variable_is_false_then_the_old_program_is_back(
+    make: Make, tmp_path: pathlib.Path
+) -> None:
+    node = make("").until_running()
+    final = deploy(node, tmp_path, PLANT + '[online-change]\nhealth = "Main.fail"\n', PROGRAM)
+    assert final["state"] == "rolled_back"
+    assert "RF1010" in final["problems"][0]["found"]
+    count_again(node)
+
+
+def test_retain_when_both_slots_are_corrupt_then_a_start_says_so_and_goes_on_only_if_told(make: Make) -> None:
+    node = make("").until_running()
+    wait_for(lambda: node.value("Main.total") > 200, "some scans")
+    assert node.stop() == 0
+    slots = [path for path in (node.directory.root / "retain").iterdir() if path.is_file()]
+    for path in slots:
+        path.write_bytes(path.read_bytes()[:-1] + b"\xff\xff")
+    assert slots
+    node.start()
+    assert node.process.wait(120) == 1
+    assert "PL5001" in node.log.read_text()
+    plant = node.folder / "plant.toml"
+    plant.write_text(plant.read_text() + '[retain]\non_corrupt = "initial"\n')
+    node.start()
+    node.until_running()
+    assert any("no slot is whole" in event["text"] for event in node.events("retain"))
+    assert node.value("Main.total") < 200

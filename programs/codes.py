@@ -135,6 +135,7 @@ ARTIFACTS: dict[str, str] = {
     "AR2002": "Source pattern without a file",
     "AR2003": "Source that cannot be read",
     "AR2004": "Task setting for an unknown task",
+    "AR2005": "Unit that cannot be tested alone",
 }
 
 CODES: dict[str, str] = {**LEXICAL, **SYNTAX, **TYPES, **MEANING, **NATIVE, **ARTIFACTS}

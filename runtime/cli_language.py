@@ -1,4 +1,4 @@
-"""Commands around sources: ``fmt`` lays them out, ``lsp`` serves an editor."""
+"""Commands around sources: ``fmt`` lays them out, ``test`` runs step tables, ``lsp`` serves an editor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from runtime import console
 from runtime.cli_node import JsonOption
-from scan.problem import Place, Problem, TickworkError
+from scan.problem import Place, Problem, TickworkError, fail
 
 app = typer.Typer()
 
@@ -86,3 +86,52 @@ def lsp(dialect: DialectOption = "auto") -> None:
     from programs.lsp.server import serve
 
     serve(dialect)
+
+
+@app.command("test")
+def run_tests(
+    paths: Annotated[
+        list[pathlib.Path] | None,
+        typer.Argument(help="Plant folders, or step tables in their tests/ folder."),
+    ] = None,
+    junit: Annotated[
+        pathlib.Path | None, typer.Option("--junit", help="Also write the results as JUnit XML.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run the step tables of a plant: its program in virtual time, what it must do at which time.
+
+    Exit code 0 if all pass, 1 otherwise. Example: tickwork test examples/water
+    """
+    from runtime.step_report import as_json, as_junit
+    from runtime.step_runner import run_tables
+
+    console.use_json(json)
+    with console.progress("testing") as tell:
+        results = run_tables(paths or [pathlib.Path()], tell)
+    if junit is not None:
+        _write(junit, as_junit(results))
+    if json:
+        console.give(as_json(results))
+    for result in results:
+        console.say(
+            f"{'passed' if result.passed else 'FAILED'}  {pathlib.Path(result.table).name}: {result.name}"
+        )
+    failed = [problem for result in results for problem in result.problems]
+    if failed and not json:
+        console.show_problems(failed)
+    passed = sum(result.passed for result in results)
+    seconds = sum(result.duration_ns for result in results) / 1e9
+    console.say(f"{passed} of {len(results)} cases passed; {seconds:g} s of virtual time")
+    if passed != len(results):
+        console.leave(console.PROBLEMS)
+
+
+def _write(path: pathlib.Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise fail(
+            "CL5007", "the report cannot be written", place=Place(str(path)), found=str(error),
+            remedy="name a file in a folder that exists and may be written",
+        ) from error  # fmt: skip

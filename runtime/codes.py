@@ -66,6 +66,13 @@ CODES: dict[str, str] = {
     "CL4001": "A port is taken",
     "CL4002": "The example plant is missing",
     "CL4003": "A part of the demo did not stay up",
+    "CL5001": "The plant has no tests",
+    "CL5002": "A step table cannot be read",
+    "CL5003": "A test case is too long",
+    "CL5004": "An expectation of a test does not hold",
+    "CL5005": "The program stopped with a fault in a test",
+    "CL5006": "A force of a test was not accepted",
+    "CL5007": "A report cannot be written",
     "CL9001": "A fault in tickwork",
     "CL9002": "A package of another distribution has our name",
 }

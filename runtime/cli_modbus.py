@@ -283,12 +283,12 @@ def listen(
     Example: tickwork modbus listen /dev/ttyUSB0 --baud 9600
     """
     console.use_json(json)
-    import serial
+    from drivers.modbus.serial import open_port
 
     letter = {"even": "E", "none": "N", "odd": "O"}[_one_of("parity", parity, ("even", "none", "odd"))]
     try:
-        line = serial.Serial(port, baud, parity=letter, timeout=0.05)
-    except (serial.SerialException, ValueError) as error:
+        line = open_port(port, baudrate=baud, parity=letter, timeout=0.05)
+    except OSError as error:
         raise fail(
             "DV2007", f"{port} cannot be used", found=str(error), remedy="check its name and who else uses it"
         ) from error

@@ -142,8 +142,8 @@ class Link(asyncio.Protocol):
                 await asyncio.wait_for(self._open(), self._connect_timeout_s)
             except TimeoutError:
                 self._notify(False, f"{self.address}: no connection within {self._connect_timeout_s:g} s")
-            except OSError as error:
-                self._notify(False, f"{self.address}: {error.strerror or error}")
+            except (OSError, ValueError) as error:  # ValueError: a host name that no resolver takes
+                self._notify(False, f"{self.address}: {getattr(error, 'strerror', '') or error}")
             else:
                 await self._lost.wait()
                 if self._loop.time() - opened_at > STABLE_AFTER_S:

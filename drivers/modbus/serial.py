@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import termios
 from typing import Any
 
 import serial
@@ -13,6 +14,19 @@ from serial.rs485 import RS485Settings
 from drivers.modbus.stream import StreamLink
 
 READ_SIZE = 4096
+
+
+PSEUDO_TERMINALS = "/dev/pts/"
+
+
+def open_port(path: str, *, parity: str, **settings: Any) -> Any:
+    """An open ``serial.Serial``. Raises OSError, also where pyserial lets an error of the terminal's driver through."""
+    if os.path.realpath(path).startswith(PSEUDO_TERMINALS):
+        parity = serial.PARITY_NONE  # they have no line, and refuse a parity when they are opened again
+    try:
+        return serial.Serial(path, parity=parity, **settings)
+    except (serial.SerialException, ValueError, termios.error) as error:
+        raise OSError(f"DV2007: {error}") from error
 
 
 class SerialLink(StreamLink):
@@ -32,7 +46,7 @@ class SerialLink(StreamLink):
         super().__init__(framing=framing, baud=baud, **options)  # type: ignore[arg-type]  # as in StreamTcpLink
         self.address = port
         self._port = port
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "baudrate": baud,
             "bytesize": serial.SEVENBITS if framing == "ascii" else serial.EIGHTBITS,
             "parity": parity,
@@ -45,14 +59,15 @@ class SerialLink(StreamLink):
         SerialTransport(port, self, asyncio.get_running_loop())
 
     def _open_port(self) -> Any:
+        port = open_port(self._port, timeout=0, exclusive=True, **self._settings)
         try:
-            port = serial.Serial(self._port, timeout=0, exclusive=True, **self._settings)
             if self._rs485:
                 port.rs485_mode = RS485Settings()
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                port.set_low_latency_mode(True)
-        except (serial.SerialException, ValueError) as error:
+        except (OSError, ValueError) as error:
+            port.close()
             raise OSError(f"DV2007: {error}") from error
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            port.set_low_latency_mode(True)
         return port
 
 

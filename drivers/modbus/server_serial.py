@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, cast
-
-import serial
+from typing import TYPE_CHECKING, cast
 
 from drivers.modbus import rtu
-from drivers.modbus.serial import SerialTransport
+from drivers.modbus.serial import SerialTransport, open_port
 from drivers.modbus.server_pdu import Order
 from scan.problem import fail
 
@@ -39,11 +37,11 @@ class SerialServer(asyncio.Protocol):
         """Raises TickworkError DV2007 when the port cannot be used."""
         section = self._server.section
         try:
-            port: Any = serial.Serial(
-                section.serial_port, section.baud, parity=section.parity, stopbits=section.stop_bits,
+            port = open_port(
+                section.serial_port, baudrate=section.baud, parity=section.parity, stopbits=section.stop_bits,
                 timeout=0, exclusive=True,
             )  # fmt: skip
-        except (serial.SerialException, ValueError) as error:
+        except OSError as error:
             raise fail(
                 "DV2007",
                 f"the Modbus server cannot use the serial port {section.serial_port}",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from drivers.modbus.serial import open_port
 from drivers.sim.faults import RTU, Step
 from drivers.sim.registers import RegisterDevice
 from drivers.sim.serial_device import RtuDevice
@@ -104,6 +105,33 @@ async def test_port_when_it_vanishes_and_returns_under_its_name_then_good_again(
         assert is_bad(int(image.quality[0]))
         name.symlink_to(device.start())
         await world.until(lambda: poller.state == "online", "online again")
+
+
+async def test_port_when_the_node_opens_it_again_then_good_again(world: Any, device: RtuDevice) -> None:
+    for _ in range(3):
+        async with world.polling(table(device.path, read=[world.read()])) as (poller, _image):
+            await world.until(lambda poller=poller: poller.state == "online", "online")
+
+
+async def test_port_when_another_program_has_it_then_offline_until_it_is_free(
+    world: Any, device: RtuDevice
+) -> None:
+    with open_port(device.path, baudrate=9600, parity="N", exclusive=True, timeout=0):
+        async with world.polling(table(device.path, read=[world.read()])) as (poller, _):
+            await world.until(lambda: "DV2007" in poller.statistics.last_error, "refused")
+            assert poller.state == "offline"
+
+
+async def test_port_when_it_is_no_terminal_then_the_link_goes_on_trying(
+    world: Any, device: RtuDevice, tmp_path: Any
+) -> None:
+    name = tmp_path / "ttyUSB0"
+    name.write_bytes(b"")
+    async with world.polling(table(str(name), read=[world.read()])) as (poller, _):
+        await world.until(lambda: "DV2007" in poller.statistics.last_error, "refused")
+        name.unlink()
+        name.symlink_to(device.path)
+        await world.until(lambda: poller.state == "online", "online")
 
 
 async def test_port_when_it_is_missing_then_the_device_is_offline_with_a_reason(world: Any) -> None:

@@ -134,3 +134,10 @@ async def test_tls_when_our_certificate_is_wrong_or_missing_then_offline_with_a_
         await world.until(lambda: poller.state == "offline", "offline")
         assert poller.statistics.last_error
         assert is_bad(int(image.quality[0]))
+
+
+async def test_link_when_the_host_name_is_impossible_then_offline_with_a_reason(world: Any) -> None:
+    definition = world.table(502, host=f"{'x' * 70}..example", read=[world.read()])
+    async with world.polling(definition) as (poller, _):
+        await world.until(lambda: poller.statistics.last_error, "a reason")
+        assert poller.state == "offline"

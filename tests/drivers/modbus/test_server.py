@@ -234,7 +234,46 @@ REFUSED = {
     "identification, other type": ("2b 0d 01 00", "ab 01"),
     "identification, unknown object": ("2b 0e 04 77", "ab 02"),
     "read and write, byte count": ("17 00 00 00 01 00 00 00 01 03 ab cd", "97 03"),
+    "0 coils": ("01 00 00 00 00", "81 03"),
+    "0 discrete inputs": ("02 00 00 00 00", "82 03"),
+    "2001 discrete inputs": ("02 00 00 07 d1", "82 03"),
+    "0 input registers": ("04 00 00 00 00", "84 03"),
+    "126 input registers": ("04 00 00 00 7e", "84 03"),
+    "coil, truncated": ("05 00 00 ff", "85 03"),
+    "register, trailing byte": ("06 00 00 00 01 00", "86 03"),
+    "0 coils written": ("0f 00 00 00 00 00", "8f 03"),
+    "1969 coils written": ("0f 00 00 07 b1 f7" + " 00" * 247, "8f 03"),
+    "0 registers written": ("10 00 00 00 00 00", "90 03"),
+    "registers, fewer bytes than said": ("10 00 00 00 02 04 00 0a 01", "90 03"),
+    "mask write, truncated": ("16 00 00 00 f2 00", "96 03"),
+    "mask write without a rule": ("16 23 8e 00 f2 00 25", "96 02"),
+    "0 registers read, some written": ("17 00 00 00 00 00 00 00 01 02 ab cd", "97 03"),
+    "126 registers read, some written": ("17 00 00 00 7e 00 00 00 01 02 ab cd", "97 03"),
+    "some read, 0 registers written": ("17 00 00 00 01 00 00 00 00 00", "97 03"),
+    "some read, 122 registers written": ("17 00 00 00 01 00 00 00 7a f4" + " 00" * 242, "97 03"),
+    "illegal read, legal write": ("17 20 00 00 01 00 00 00 01 02 ab cd", "97 02"),
+    "identification, truncated": ("2b 0e 01", "ab 03"),
+    "identification, code 5": ("2b 0e 05 00", "ab 03"),
+    "2000 bits beyond the table": ("02 fc 00 07 d0", "82 02"),
+    "function 24, FIFO": ("18 04 de", "98 01"),
+    "function 0": ("00", "80 01"),
 }
+LARGEST = {
+    "2000 coils": ("01 00 00 07 d0", "01 fa" + " 00" * 250),
+    "2000 discrete inputs": ("02 00 00 07 d0", "02 fa" + " 00" * 250),
+    "125 holding registers": ("03 00 00 00 7d", "03 fa" + " 00" * 250),
+    "125 input registers": ("04 00 00 00 7d", "04 fa" + " 00" * 250),
+    "16 coils": ("0f 00 00 00 10 02 00 00", "0f 00 00 00 10"),
+    "8 registers": ("10 00 00 00 08 10" + " 00" * 16, "10 00 00 00 08"),
+    "125 read and 8 written": ("17 00 00 00 7d 00 00 00 08 10" + " 00" * 16, "17 fa" + " 00" * 250),
+    "one register of each profile's end": ("03 1f ff 00 01", "03 02 00 00"),
+}
+
+
+@pytest.mark.parametrize("name", LARGEST)
+async def test_request_when_it_is_as_large_as_allowed_then_the_whole_reply(client: Client, name: str) -> None:
+    request, reply = LARGEST[name]
+    assert await client.ask(request) == reply
 
 
 @pytest.mark.parametrize("name", REFUSED)

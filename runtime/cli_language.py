@@ -10,7 +10,7 @@ import typer
 
 from runtime import console
 from runtime.cli_node import JsonOption
-from scan.problem import Place, Problem, TickworkError, fail
+from scan.problem import Place, Problem, TickworkError
 
 app = typer.Typer()
 
@@ -110,7 +110,7 @@ def run_tests(
     with console.progress("testing") as tell:
         results = run_tables(paths or [pathlib.Path()], tell)
     if junit is not None:
-        _write(junit, as_junit(results))
+        console.write_report(junit, as_junit(results))
     if json:
         console.give(as_json(results))
     for result in results:
@@ -125,13 +125,3 @@ def run_tests(
     console.say(f"{passed} of {len(results)} cases passed; {seconds:g} s of virtual time")
     if passed != len(results):
         console.leave(console.PROBLEMS)
-
-
-def _write(path: pathlib.Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise fail(
-            "CL5007", "the report cannot be written", place=Place(str(path)), found=str(error),
-            remedy="name a file in a folder that exists and may be written",
-        ) from error  # fmt: skip

@@ -11,6 +11,7 @@ from rich.markdown import Markdown
 from runtime import console, errors_pages
 from runtime.cli_node import JsonOption
 from runtime.plant import load_plant
+from scan.problem import Problem, TickworkError
 
 app = typer.Typer()
 
@@ -18,21 +19,40 @@ PlantArgument = Annotated[pathlib.Path, typer.Argument(help="Folder with plant.t
 
 
 @app.command()
-def check(plant: PlantArgument = pathlib.Path(), json: JsonOption = False) -> None:
+def check(
+    plant: PlantArgument = pathlib.Path(),
+    json: JsonOption = False,
+    sarif: Annotated[
+        pathlib.Path | None, typer.Option("--sarif", help="Also write the problems as SARIF 2.1.0.")
+    ] = None,
+) -> None:
     """Check a plant file and its program, without running anything.
 
     Exit code 0 without errors, 1 with errors. Example: tickwork check examples/water
     """
+    console.use_json(json)
+    try:
+        problems, ok, summary = _checked(plant)
+    except TickworkError as error:
+        problems, ok, summary = error.problems, False, ""
+    if sarif is not None:
+        from runtime.sarif import as_sarif
+
+        console.write_report(sarif, as_sarif(problems, plant))
+    console.show_problems(problems)
+    if not ok:
+        console.leave(console.PROBLEMS)
+    console.say(summary)
+
+
+def _checked(plant: pathlib.Path) -> tuple[tuple[Problem, ...], bool, str]:
+    """Problems, whether there is no error among them, and a summary for people."""
     from runtime.build_job import check_plant
 
-    console.use_json(json)
     read = load_plant(plant)
     with console.progress(f"checking {read.name}"):
         report = check_plant(read)
-    console.show_problems((*read.warnings, *report.problems))
-    if not report.ok:
-        console.leave(console.PROBLEMS)
-    console.say(f"{read.name}: {report.summary}")
+    return (*read.warnings, *report.problems), report.ok, f"{read.name}: {report.summary}"
 
 
 @app.command()

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from scan.problem import Problem, TickworkError
+from scan.problem import Place, Problem, TickworkError, fail
 
 OK, PROBLEMS, USAGE, UNREACHABLE, REFUSED, INTERNAL = 0, 1, 2, 3, 4, 70
 _UNREACHABLE_CODES = {"CL3001", "CL3002", "CL3007", "CL1003", "LK3003"}
@@ -85,6 +85,17 @@ def styled(problem: Problem) -> Text:
     text.highlight_regex(r"(?m)^\s*\^+\s*$", colour)
     text.highlight_regex(r"(?m)^  remedy:", "bold")
     return text
+
+
+def write_report(path: pathlib.Path, data: bytes) -> None:
+    """A result in a file for another program. Raises CL5007."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise fail(
+            "CL5007", "the report cannot be written", place=Place(str(path)), found=error.strerror or str(error),
+            remedy="name a file in a folder that exists and may be written",
+        ) from error  # fmt: skip
 
 
 def leave(code: int) -> NoReturn:

@@ -50,7 +50,8 @@ def replay_command(
     if program is not None:
         other = _application(program)
         with _bar("comparing") as told:
-            _show_comparison(compare(read, other, progress=told))
+            result = compare(read, other, progress=told)
+        _show_comparison(result, _first_writers(result, other, program))
         return
     with _bar("replaying") as told:
         report = replay(read, progress=told)
@@ -127,14 +128,28 @@ def _mismatch_text(mismatch: Mismatch) -> str:
     return f"scan {mismatch.scan} differs: {shown}" + (f" and {more} more" if more > 0 else "")
 
 
-def _show_comparison(result: Comparison) -> None:
+def _first_writers(result: Comparison, other: Application, program: pathlib.Path) -> dict[str, str]:
+    """Where the other program wrote the variables that differed first."""
+    from runtime.trace_writer import Sources
+
+    if result.first is None:
+        return {}
+    sources, first, found = Sources(program), result.first, {}
+    for path in result.first_variables[:VARIABLES_SHOWN]:
+        writer = sources.writer_of(path, first.before, first.after, first.runs, other.inputs)
+        if writer is not None:
+            found[path] = f"{writer.pou} ({writer.file}:{writer.line})"
+    return found
+
+
+def _show_comparison(result: Comparison, writers: dict[str, str]) -> None:
     outputs = sorted(result.outputs.values(), key=lambda one: (one.first_scan or 1 << 62, one.path))
     if console.is_json():
         console.give(
             {
                 "open_loop": True, "scans": result.scans, "first_scan": result.first_scan,
-                "first_variables": result.first_variables, "outputs": outputs, "unmapped": result.unmapped,
-                "commands_left_out": result.commands_left_out,
+                "first_variables": result.first_variables, "first_writers": writers, "outputs": outputs,
+                "unmapped": result.unmapped, "commands_left_out": result.commands_left_out,
                 "faults": [{"scan": scan, "fault": fault} for scan, fault in result.faults],
             }
         )  # fmt: skip
@@ -147,6 +162,8 @@ def _show_comparison(result: Comparison) -> None:
     console.say(f"{result.scans:,} scans compared ({OPEN_LOOP})")
     if result.first_scan:
         console.say(f"first difference: scan {result.first_scan} in {', '.join(result.first_variables)}")
+        for path, writer in writers.items():
+            console.say(f"  {path} written by {writer}")
     if table.row_count:
         console.out.print(table)
     else:

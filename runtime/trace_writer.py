@@ -13,7 +13,7 @@ from programs.building import checked, program_digest, read_folder, read_setting
 from programs.evaluate import Evaluator
 from programs.evaluate_memory import Pointer, Value
 from scan import layout as w
-from scan.abi import Symbol
+from scan.abi import Region, Symbol
 from scan.problem import TickworkError, fail
 from scan.trace import Change
 from scan.view import bit_mask
@@ -80,19 +80,36 @@ class Sources:
 
     def writer(self, change: Change, path: str) -> Writer | None:
         """The statement that gave the variable its new value; None when no statement did."""
-        self.require(change.moment.checkpoint.application)
+        moment = change.moment
+        self.require(moment.checkpoint.application)
+        scans = [one for one in moment.records if one.kind == w.RECORD_SCAN]
+        runs = tuple(
+            (task, one.scan, one.now_ns, int(one.words[w.RECORD_HEAD_WORDS]))
+            for one, task in zip(scans, moment.tasks, strict=True)
+        )
+        after = moment.engine.block.tobytes()
+        return self.writer_of(path, change.block.tobytes(), after, runs, moment.engine.application.inputs)
+
+    def writer_of(
+        self,
+        path: str,
+        before: bytes,
+        after: bytes,
+        runs: tuple[tuple[str, int, int, int], ...],
+        inputs: Region,
+    ) -> Writer | None:
+        """The last statement that changed a variable from a state on, with %I as in the state after.
+
+        ``runs`` are task, scan, IEC time and wall time of each scan.
+        """
         watcher = _Watcher(self._program)
-        symbol = watcher.symbols[path.lower()]
-        application = change.moment.engine.application
-        watcher.block[:] = change.block
-        begin, size = application.inputs.offset, application.inputs.size
-        watcher.block[begin : begin + size] = change.moment.engine.block[begin : begin + size]
-        watcher.watch(symbol)
-        scans = [one for one in change.moment.records if one.kind == w.RECORD_SCAN]
-        for record, task in zip(scans, change.moment.tasks, strict=True):
-            watcher.context.wall_ns = np.int64(record.words[w.RECORD_HEAD_WORDS])
-            watcher.context.scan = record.scan
-            watcher.scan(record.now_ns, task)
+        watcher.block[:] = np.frombuffer(before, np.uint8)
+        end = inputs.offset + inputs.size
+        watcher.block[inputs.offset : end] = np.frombuffer(after, np.uint8)[inputs.offset : end]
+        watcher.watch(watcher.symbols[path.lower()])
+        for task, scan, now_ns, wall_ns in runs:
+            watcher.context.wall_ns, watcher.context.scan = wall_ns, scan
+            watcher.scan(now_ns, task)
         if watcher.writer is None:
             return None
         pou, line = watcher.writer

@@ -35,12 +35,22 @@ class OutputDifference:
     largest: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class FirstScan:
+    """The scan of the other program in which a variable first differed: its block before and after, what ran."""
+
+    before: bytes
+    after: bytes
+    runs: tuple[tuple[str, int, int, int], ...]  # task, scan, IEC time, wall time
+
+
 @dataclass(slots=True)
 class Comparison:
     scans: int = 0
     outputs: dict[str, OutputDifference] = field(default_factory=dict)
     first_scan: int = 0  # in which any variable that both have differed; 0 = none did
     first_variables: tuple[str, ...] = ()
+    first: FirstScan | None = None
     faults: list[tuple[int, ProgramFault]] = field(default_factory=list)
     commands_left_out: int = 0
     unmapped: tuple[str, ...] = ()  # variables of the recorded program that the other one lacks
@@ -74,6 +84,9 @@ class Pair:
     ) -> None:
         self._ours, self._theirs, self._result = ours, theirs, result
         self._failed = False
+        self._before = b""
+        self._chunk: list[r.Record] = []
+        self._names = {slot: name for name, slot in checkpoint.slots.items()}
         mine, other = ours.application, theirs.application
         by_path = {symbol.path.upper(): symbol for symbol in other.symbols}
         common = [(one, by_path[one.path.upper()]) for one in mine.symbols if one.path.upper() in by_path]
@@ -104,16 +117,26 @@ class Pair:
             self._ours.replay(np.concatenate([one.words for one in chunk]).tobytes())
             self._ours.flush()
             carried = [words for one in chunk if (words := self._carried(one)) is not None]
+            if not self._result.first_scan:
+                self._before = self._theirs.block.tobytes()
             if carried:
                 self._theirs.replay(np.concatenate(carried).tobytes())
                 self._theirs.flush()
             self._result.scans += 1
+            self._chunk = chunk
             fault = self._theirs.last_fault
             if self._theirs.state is NodeState.FAULT and fault is not None:
                 self._result.faults.append((record.scan, fault))
                 self._failed = True
                 return
             self._compare(record)
+
+    def _runs(self) -> tuple[tuple[str, int, int, int], ...]:
+        scans = [one for one in self._chunk if one.kind == w.RECORD_SCAN and one.task in self._names]
+        return tuple(
+            (self._names[one.task], one.scan, one.now_ns, int(one.words[w.RECORD_HEAD_WORDS]))
+            for one in scans
+        )
 
     def _carried(self, record: r.Record) -> Words | None:
         """The record as it means the same to the other program; None when that has no such task or variable."""
@@ -152,6 +175,7 @@ class Pair:
         if len(rows) and not result.first_scan:
             result.first_scan = record.scan
             result.first_variables = tuple(self._common[row][0].path for row in rows)
+            result.first = FirstScan(self._before, theirs.block.tobytes(), self._runs())
         for mine, other in self._outputs:
             one, two = read_value(ours.block, mine), read_value(theirs.block, other)
             if equal(one, two):

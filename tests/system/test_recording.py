@@ -365,7 +365,8 @@ def test_commands_when_asked_then_they_replay_compare_and_say_why(
     code, text = tickwork("replay", folder, "--program", other)
     assert code == 0, text
     assert "open-loop" in text
-    assert "valve" in text
+    line = next(n for n, row in enumerate(TWO_TASKS.splitlines(), 1) if row.startswith("valve :="))
+    assert f"valve written by QUICK (main.st:{line})".lower() in text.lower()
     code, text = tickwork("trace", folder, "level", "valve", "--when", "level > 20 AND gain = 5", "--back", 2)
     assert code == 0, text
     assert "150" in text or "151" in text

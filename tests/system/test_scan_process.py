@@ -1,6 +1,7 @@
 """The scan process as the parent starts it: life, faults, crashes, readers, real files."""
 
 import collections.abc
+import dataclasses
 import os
 import pathlib
 import signal
@@ -16,6 +17,7 @@ from scan import (
     Channel,
     CommandLane,
     Gather,
+    IecType,
     InputsWriter,
     IoMap,
     NodeState,
@@ -309,6 +311,21 @@ def test_swap_when_new_program_faults_on_trial_then_old_one_is_back(scan: ScanPr
     wait_for(lambda: view.snapshot().scan > scan_before, "scans of the old program")
     assert isinstance(before, int)
     assert OutputsReader.open(scan.directory).read().running
+
+
+def test_swap_when_new_program_takes_too_long_on_trial_then_old_one_is_back(scan: ScanProcess) -> None:
+    view = start(scan, Main={"watchdog_ms": 5000})
+    quick = dangerous()
+    slow = {**quick.variables, "Toil": (IecType.LINT, "Main", 3_000_000)}
+    bodies = {"Main": quick.bodies["Main"].replace("{Work}", "{Toil}")}
+    application = dataclasses.replace(quick, variables=slow, bodies=bodies).build("slow")
+    scan.load(application, op="swap", trial_scans=1_000_000, tasks={"Main": {"watchdog_ms": 5000}})
+    assert wait_for(lambda: scan.event("swap"), "the roll-back")["state"] == "rolled_back"
+    view.refresh()
+    assert view.application is not None and view.application.name == "toy"
+    assert view.fault is not None and view.fault.code == "RF1009"
+    before = view.snapshot().scan
+    wait_for(lambda: view.snapshot().scan > before + 10, "scans of the old program")
 
 
 def test_swap_when_readers_read_all_the_time_then_none_sees_a_wrong_value(scan: ScanProcess) -> None:

@@ -19,6 +19,8 @@ VAR
   alive AT %IX8.0 : BOOL;
   output AT %QW1 : INT;
   setpoint AT %MW3 : INT;
+  guarded AT %MW16 : INT;
+  replies AT %ID5 : UDINT;
   {attribute 'access' := 'rw'}
   gain : REAL := 2.0;
 END_VAR
@@ -45,6 +47,9 @@ address = 1
 count = 2
 to = "%IW0"
 period_ms = 50
+[[device.statistic]]
+value = "replies"
+to = "%ID5"
 [[device.write]]
 function = "holding-registers"
 address = 100
@@ -61,6 +66,11 @@ last = 1030
 table = "holding-registers"
 first = 20000
 last = 20001
+[[modbus-server.write]]
+table = "holding-registers"
+first = 1040
+watchdog_ms = 500
+fallback = 42
 [[modbus-server.map]]
 table = "holding-registers"
 address = 20000
@@ -101,9 +111,13 @@ def test_node_when_between_a_device_and_a_client_then_values_go_both_ways(
             assert not client.write_registers(20000, [0x40E0, 0]).isError()  # 7.0
             assert node.value("Main.gain") == 7.0
             assert client.write_register(0, 1).exception_code == 2
+            wait_for(lambda: node.value("Main.replies") > 10, "the count of replies as an input")
+            assert not client.write_register(1040, 9).isError()
+            wait_for(lambda: node.value("Main.guarded") == 42, "the fallback")
             written = node.events("write")
             assert {event["fields"]["via"] for event in written} == {"modbus"}
-            assert all(event["source"].startswith("modbus 127.0.0.1:") for event in written)
+            sources = {event["source"].partition(":")[0] for event in written}
+            assert sources == {"modbus 127.0.0.1", "modbus watchdog"}
             node.kill("scan")
             wait_for(lambda: peer.read_holding_registers(100, count=1).registers == [777], "the safe value")
             node.until_running()

@@ -133,6 +133,20 @@ def test_overruns_when_the_plant_says_fault_after_n_in_a_row_then_the_program_fa
     assert node.ask("status")["status"]["fault"]["code"] == "RF1009"
 
 
+def test_deploy_when_the_program_is_stopped_or_in_fault_then_the_new_one_runs(
+    make: Make, tmp_path: pathlib.Path
+) -> None:
+    node = make("").until_running()
+    node.ask("stop")
+    wait_for(lambda: state(node) == "stopped", "the stop")
+    assert deploy(node, tmp_path, PLANT, PROGRAM + "(* 2 *)\n")["state"] == "running"
+    count_again(node)
+    node.ask("write", values={"Main.fail": "TRUE"})
+    wait_for(lambda: state(node) == "fault", "the fault")
+    assert deploy(node, tmp_path, PLANT, PROGRAM + "(* 3 *)\n")["state"] == "running"
+    count_again(node)
+
+
 def test_deploy_when_a_variable_is_renamed_then_its_value_goes_on(make: Make, tmp_path: pathlib.Path) -> None:
     node = make("").until_running()
     wait_for(lambda: node.value("Main.count") > 100, "some scans")

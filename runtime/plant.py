@@ -97,7 +97,7 @@ class RetainSection:
 @dataclass(frozen=True, slots=True)
 class RecorderSection:
     enabled: bool = True
-    minutes: int = 15
+    minutes: int = 60
     size_mb: int = 256
 
 

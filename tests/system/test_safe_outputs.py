@@ -1,0 +1,103 @@
+"""From the fault of a program to the register of a device: the declared safe value is there in time."""
+
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from pymodbus.client import ModbusTcpClient
+
+from tests.runtime.node_process import PLANT, NodeProcess, wait_for, write_plant
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+WATCHDOG_S = 1.0
+TRANSPORT_S = 1.0  # a request to the device, on a machine that does other things too
+SAFE = 777
+PROGRAM = """
+PROGRAM Main
+VAR
+  output AT %QW1 : INT;
+  {attribute 'access' := 'rw'}
+  trouble : INT;
+  list : ARRAY[0..3] OF INT;
+  target : REF_TO INT;
+  result : INT;
+END_VAR
+output := 320;
+CASE trouble OF
+  1: result := 1 / (trouble - 1);
+  2: result := list[trouble + 2];
+  3: result := target^;
+  4: WHILE trouble = 4 DO result := result + 1; END_WHILE
+END_CASE
+END_PROGRAM
+CONFIGURATION Plant
+  RESOURCE Cpu ON Any
+    TASK Fast(INTERVAL := T#10ms, PRIORITY := 1);
+    PROGRAM Main WITH Fast : Main;
+  END_RESOURCE
+END_CONFIGURATION
+"""
+DEVICE = """on_crash = "stop"
+watchdog_ms = {watchdog_ms}
+[[device]]
+name = "valve"
+protocol = "modbus-tcp"
+host = "127.0.0.1"
+port = {port}
+timeout_ms = 500
+[[device.write]]
+function = "holding-registers"
+address = 100
+from = "%QW1"
+safe = {safe}
+"""
+
+
+@pytest.fixture
+def device() -> Iterator[int]:
+    command = [sys.executable, "-m", "drivers.sim", "device", "--port", "0", "--template", "xy-md02"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    yield int(process.stdout.readline().split(":")[1].split(",")[0])
+    process.terminate()
+    process.wait(20)
+    process.stdout.close()
+
+
+@pytest.fixture
+def node(
+    device: int, tmp_path: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NodeProcess]:
+    plant = PLANT + DEVICE.format(port=device, safe=SAFE, watchdog_ms=int(WATCHDOG_S * 1000))
+    folder = write_plant(tmp_path / "plant", plant=plant, program=PROGRAM)
+    with NodeProcess(folder, tmp_path / "state", tmp_path_factory.getbasetemp() / "node-cache") as one:
+        yield one.until_running()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"), [(1, "RF1001"), (2, "RF1002"), (3, "RF1003"), (4, "RF1004"), (0, "killed")]
+)
+def test_output_when_the_program_fails_then_the_device_has_the_safe_value_within_the_watchdog_time(
+    node: NodeProcess, device: int, trouble: int, code: str
+) -> None:
+    peer = ModbusTcpClient("127.0.0.1", port=device)
+    assert peer.connect()
+
+    def register() -> int:
+        return int(peer.read_holding_registers(100, count=1).registers[0])
+
+    try:
+        wait_for(lambda: register() == 320, "the output")
+        if trouble:
+            node.ask("write", values={"Main.trouble": str(trouble)})
+        else:
+            node.kill("scan")
+        wait_for(lambda: register() == SAFE, "the safe value", deadline_s=WATCHDOG_S + TRANSPORT_S)
+        if trouble:
+            wait_for(lambda: node.ask("status")["status"]["state"] == "fault", "the fault")
+            assert node.ask("status")["status"]["fault"]["code"] == code
+    finally:
+        peer.close()

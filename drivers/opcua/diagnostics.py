@@ -16,7 +16,7 @@ from .nodes import folder, variable
 
 INTERVAL_S = 1.0
 ROOT = "/Node"
-PERCENTILES = (("P50", 50.0), ("P99", 99.0), ("P999", 99.9))
+PERCENTILES = (("P50", 50.0), ("P99", 99.0), ("P999", 99.9), ("P9999", 99.99))
 HISTOGRAMS = ("Latency", "Execution", "Age", "PeriodError")
 _NS_PER_US = 1000
 

@@ -22,6 +22,7 @@ from drivers.modbus.pdu import (
     ADDRESSES,
     READ_BITS_MAX,
     READ_REGISTERS_MAX,
+    READ_WRITE_REGISTERS_MAX,
     WRITE_BITS_MAX,
     WRITE_REGISTERS_MAX,
     Function,
@@ -185,8 +186,17 @@ def _write(table: Table, device: str, outputs: list[Channel]) -> WriteBlock:
             key="write_with",
             remedy="split this into one [[device.write]] for each point",
         )
+    verify = table.choice("verify", ("echo", "read-back", "exchange"), "echo")
+    function = _write_function(bits=bits, single=count == 1 and single != "multiple")
+    if verify == "exchange":
+        if bits or count > READ_WRITE_REGISTERS_MAX:
+            table.problem(
+                "DV1007", "exchange is for up to 121 holding registers", key="verify",
+                remedy='use verify = "read-back"',
+            )  # fmt: skip
+        function = Function.READ_WRITE_MULTIPLE_REGISTERS
     block = WriteBlock(
-        function=_write_function(bits=bits, single=count == 1 and single != "multiple"),
+        function=function,
         address=address,
         count=count,
         mode=mode,
@@ -195,7 +205,7 @@ def _write(table: Table, device: str, outputs: list[Channel]) -> WriteBlock:
         bit=source.bit,
         priority=WRITE_PRIORITY,
         safe=safe,
-        verify=table.choice("verify", ("echo", "read-back"), "echo"),
+        verify=verify,
         gap_ns=table.integer("gap_ms", 0, low=0, high=60_000) * MS,
     )
     table.finish()

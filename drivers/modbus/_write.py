@@ -110,6 +110,9 @@ class Writer:
         if failure is not None:
             self._failed(job, failure)
             return
+        if self.block.verify == "exchange":
+            self._read_back(job, reply, None)
+            return
         self._poller.answered(job)
         if self.block.verify == "read-back":
             self._poller.send(self._read_request(), self._read_back, self.block.priority)
@@ -171,6 +174,11 @@ class Writer:
                 return pdu.mask_write_register(
                     block.address, and_mask=0xFFFF & ~mask, or_mask=mask if value[0] & 1 else 0
                 )
+            case Function.READ_WRITE_MULTIPLE_REGISTERS:  # V1.1b3 §6.17: it writes before it reads
+                return pdu.read_write_registers(
+                    read_address=block.address, read_count=block.count, write_address=block.address,
+                    values=swap_registers(value),
+                )  # fmt: skip
             case Function.WRITE_SINGLE_REGISTER:
                 return pdu.write_register(block.address, int.from_bytes(value, "little"))
             case _:

@@ -112,7 +112,7 @@ class WriteBlock(msgspec.Struct, frozen=True):
     bit: int = -1
     priority: int = 0
     safe: bytes | None = None  # image form, None holds
-    verify: str = "echo"  # "echo", "read-back"
+    verify: str = "echo"  # "echo", "read-back", "exchange" (FC 23 returns what it wrote)
     points: tuple[Point, ...] = ()
     gap_ns: int = 0  # shortest time between two writes
 

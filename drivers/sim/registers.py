@@ -32,6 +32,11 @@ class RegisterDevice:
                 return self._read_bits(function, *struct.unpack(">HH", pdu[1:5]))
             if function in _WORDS:
                 return self._read_words(function, *struct.unpack(">HH", pdu[1:5]))
+            if function == 23:
+                self.writes.append(pdu)
+                self._write(16, b"\x10" + pdu[5:])
+                words = self._read_words(3, *struct.unpack(">HH", pdu[1:5]))
+                return bytes((function,)) + words[1:]
             if function in (5, 6, 15, 16, 22):
                 self.writes.append(pdu)
                 return self._write(function, pdu)

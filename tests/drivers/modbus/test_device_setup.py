@@ -10,7 +10,7 @@ import pytest
 from drivers.modbus import parse_device
 from drivers.modbus._read import divide
 from drivers.sim.device_server import TcpDevice
-from drivers.sim.faults import TCP
+from drivers.sim.faults import TCP, Step
 from drivers.sim.registers import RegisterDevice
 from scan.problem import TickworkError
 from scan.quality import BAD_DEVICE_FAILURE, BAD_NOT_CONNECTED, GOOD
@@ -249,6 +249,25 @@ async def test_bit_when_written_then_by_mask_and_the_others_stay(
     assert device.writes[0] == bytes.fromhex("16 001e fffd 0002")
 
 
+# ---------------------------------------------------------------- exchange
+
+
+async def test_exchange_when_the_device_holds_what_was_written_then_one_request_and_settled(
+    world: Any, server: TcpDevice, device: Holey
+) -> None:
+    write = {"function": "holding-registers", "address": 7, "count": 2, "from": "%QW0", "verify": "exchange"}
+    async with world.polling(world.table(server.port, write=[write])) as (poller, _):
+        await world.until(lambda: poller.link.connected, "connected")
+        poller.follow(b"\x01\x02\x03\x04", live=True)
+        await world.until(lambda: poller.settled, "written")
+        assert device.holding[7:9] == [0x0201, 0x0403]
+        assert [function for function, _, _ in device.asked] == [23]
+        server.faults.append(lambda x: [Step(x.frame(b"\x17\x04\x00\x09\x00\x09"))])
+        poller.follow(b"\x05\x00\x06\x00", live=True)
+        await world.until(lambda: poller.statistics.mismatches == 1, "difference seen")
+        assert not poller.settled
+
+
 # ---------------------------------------------------------------- statistics as inputs
 
 
@@ -303,6 +322,7 @@ async def test_statistics_when_a_counter_outgrows_its_place_then_it_stays_at_the
         ({"statistic": [{"value": v, "to": "%IW0"} for v in ("replies", "writes")]}, "DV1005"),
         ({"point": [point(0, 0, deadband=-1)]}, "DV1003"),
         ({"overtake_max": 0}, "DV1003"),
+        ({"write": [{"function": "coils", "address": 0, "from": "%QX0.0", "verify": "exchange"}]}, "DV1007"),
     ],
 )
 def test_device_when_these_tables_are_wrong_then_their_code(changes: dict[str, Any], code: str) -> None:

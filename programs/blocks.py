@@ -45,6 +45,7 @@ class Block:
     file: str = ""
     line: int = 0
     comment: str = ""
+    text: str = ""  # of the function, where there is no file to read it from
     _cache: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -90,7 +91,7 @@ class Block:
         return instance.view(np.recarray)[0]
 
     def source(self) -> str:
-        return textwrap.dedent(inspect.getsource(self.py_func))
+        return self.text or textwrap.dedent(inspect.getsource(self.py_func))
 
     def digest(self) -> str:
         """Identity of the behaviour: source text, captured constants and layout."""

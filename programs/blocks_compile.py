@@ -156,7 +156,7 @@ def _explained(one: Block, error: Exception) -> Exception:
     from scan.problem import Place
 
     number = one.line
-    if line is not None and inspect.getsourcefile(one.py_func) == one.file:
+    if line is not None and (one.text or inspect.getsourcefile(one.py_func) == one.file):
         number = int(line[1])
     return fail(
         "ST5003", f"block {one.name} cannot be compiled: {reason or (sentences or ['no reason given'])[0]}",

@@ -24,6 +24,7 @@ from programs.native import GENERATOR_VERSION, Progress, compile_program
 from programs.native_cache import Cache
 from programs.native_target import Target, host_target
 from programs.source import Source, SourceSet
+from programs.user_blocks import SUFFIX, read_blocks
 from scan.abi import Application, decode_application, encode_application
 from scan.problem import Place, Problem, TickworkError, fail
 
@@ -132,8 +133,13 @@ def program_digest(settings: Settings, sources: Mapping[str, bytes]) -> str:
 def check_sources(settings: Settings, sources: Mapping[str, bytes]) -> CheckResult:
     """Parse and check; task settings of the plant file are applied to the program."""
     texts = SourceSet()
-    added: list[Source] = [texts.add(path, data) for path, data in sorted(sources.items())]
-    result = check(added, dialect=settings.dialect, name=settings.name)
+    added: list[Source] = [
+        texts.add(path, data) for path, data in sorted(sources.items()) if not path.endswith(SUFFIX)
+    ]
+    blocks, found = read_blocks(sources)
+    result = check(added, dialect=settings.dialect, name=settings.name, blocks=blocks)
+    if found:
+        result = CheckResult((*found, *result.problems), None)
     if result.program is None:
         return result
     problems = _change_tasks(result.program, settings.tasks)

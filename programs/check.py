@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from programs import ast, hir
+from programs.blocks import Block
 from programs.check_access import AccessPaths
 from programs.check_configuration import Configurations
 from programs.check_context import Context, Scope
@@ -44,19 +45,28 @@ class CheckResult:
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-def check(sources: Sequence[Source], *, dialect: str = "iec", name: str = "application") -> CheckResult:
-    """Check an application's sources as a whole. Raises ValueError for an unknown dialect, nothing for any text."""
+def check(
+    sources: Sequence[Source],
+    *,
+    dialect: str = "iec",
+    name: str = "application",
+    blocks: Mapping[str, Block] | None = None,
+) -> CheckResult:
+    """Check an application's sources as a whole, with its blocks in Python.
+
+    Raises ValueError for an unknown dialect, nothing for any text.
+    """
     if dialect not in DIALECTS:
         raise ValueError(f"dialect {dialect!r}, known: {', '.join(DIALECTS)}")
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
     try:
-        return _check(sources, dialect, name)
+        return _check(sources, dialect, name, blocks or {})
     finally:
         sys.setrecursionlimit(limit)
 
 
-def _check(sources: Sequence[Source], dialect: str, name: str) -> CheckResult:
+def _check(sources: Sequence[Source], dialect: str, name: str, blocks: Mapping[str, Block]) -> CheckResult:
     known = SourceSet()
     units: list[ast.Unit] = []
     problems: list[Problem] = []
@@ -66,11 +76,11 @@ def _check(sources: Sequence[Source], dialect: str, name: str) -> CheckResult:
         problems += found
     syntax_errors = any(problem.severity == "error" for problem in problems)
     diagnostics = Diagnostics(known)
-    program = check_units(units, diagnostics, name=name)
+    program = check_units(units, diagnostics, name=name, blocks=blocks)
     if dialect == "auto" and diagnostics.error_count:
         # What is wrong in one dialect may be what another one allows.
         others = Diagnostics(known)
-        wider = check_units(units, others, name=name, dialect="codesys")
+        wider = check_units(units, others, name=name, dialect="codesys", blocks=blocks)
         if not others.error_count:
             diagnostics, program = others, wider
     problems += diagnostics.problems()
@@ -88,20 +98,26 @@ def _ordered(problems: Sequence[Problem], sources: Sequence[Source]) -> list[Pro
 
 
 def check_units(
-    units: Sequence[ast.Unit], diagnostics: Diagnostics, *, name: str, dialect: str = ""
+    units: Sequence[ast.Unit],
+    diagnostics: Diagnostics,
+    *,
+    name: str,
+    dialect: str = "",
+    blocks: Mapping[str, Block] | None = None,
 ) -> hir.Program:
     """Check parsed sources; problems go to ``diagnostics``. The program is worth something only without errors.
 
     ``dialect`` "" is that of the units, the widest one if they differ.
     """
     dialect = dialect or next((unit.dialect for unit in units if unit.dialect != "iec"), "iec")
-    context = Context(diagnostics, dialect)
+    context = Context(diagnostics, dialect, blocks=blocks or {})
     resolver = TypeResolver(context)
     initials = Initials(context, resolver)
     context.integer = initials.integer
     context.initial = initials.initial
     context.constant_initial = initials.constant_initial
     Declarations(context).declare(units)
+    _taken_names(context)
     _declared_types(context, resolver)
     work = Units(context, resolver, initials)
     context.instantiate = work.instantiate
@@ -118,6 +134,17 @@ def check_units(
     AccessPaths(context, resolver, configurations.instances).work_out(_access_sections(units))
     check_usage(context, configurations.tasks, configurations.instances)
     return _program(context, configurations, units, name)
+
+
+def _taken_names(context: Context) -> None:
+    """A unit in ST must not be called as a block in Python."""
+    for key, symbol in context.pous.items():
+        block = context.blocks.get(key.upper())
+        if block is not None and symbol.node is not None:
+            context.error(
+                "ST3003", symbol.node, f"{key} is already declared",
+                remedy="rename one of the two", notes=(f"a Python block: {block.file}:{block.line}",),
+            )  # fmt: skip
 
 
 def _access_sections(units: Sequence[ast.Unit]) -> list[ast.VariableSection]:
@@ -192,4 +219,5 @@ def _program(
             unit.source.path: hashlib.sha256(unit.source.text.encode("utf-8", "surrogatepass")).hexdigest()
             for unit in units
         },
+        blocks=dict(context.blocks),
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from programs import ast, hir, types
-from programs.blocks import standard_pou
+from programs.blocks import Block, standard_pou
 from programs.check_locations import locate
 from programs.diagnostics import Diagnostics, Spanned, closest
 from programs.signatures import BLOCK_ALIASES
@@ -27,7 +27,7 @@ from programs.symbols import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 ARTICLES = {
     "function": "a function",
@@ -141,6 +141,7 @@ class Context:
     )  # R_EDGE input -> what its body reads
     programs: dict[str, hir.Variable] = field(default_factory=dict)  # CODESYS: programs used by their name
     temporaries: int = 0
+    blocks: Mapping[str, Block] = field(default_factory=dict)  # the plant's own in Python, by upper-case name
 
     @property
     def loose(self) -> bool:
@@ -229,7 +230,8 @@ class Context:
         found = self.pous.get(name)
         if found is not None:
             return found if found.node is None else None
-        pou = standard_pou(name)
+        own = self.blocks.get(name)
+        pou = own.pou() if own is not None else standard_pou(name)
         if pou is None:
             return None
         symbol = PouSymbol(

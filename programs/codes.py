@@ -121,6 +121,7 @@ NATIVE: dict[str, str] = {
     "ST5003": "Python block that cannot be compiled",
     "ST5004": "Variables that need too much memory",
     "ST5005": "Fault of the compiler",
+    "ST5006": "Python that a file of blocks cannot have",
 }
 
 # Artifacts and the folders they are built from.

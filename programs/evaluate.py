@@ -67,7 +67,7 @@ class Evaluator(Expressions):
         image = Image(self.layout, table.addresses).build()
         self.block = np.frombuffer(bytearray(image), np.uint8)
         self.context = np.zeros(1, CONTEXT_DTYPE).view(np.recarray)[0]
-        self.blocks = {**standard_blocks(), **(blocks or {})}
+        self.blocks = {**standard_blocks(), **program.blocks, **(blocks or {})}
         self.frames: list[Frame] = []
         self.bound = {}
         self.passes = 0

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Any
 
 from scan.abi import IecType
 
@@ -238,6 +239,8 @@ class Program:
     instances: list[ProgramInstance]
     tasks: list[Task]
     files: dict[str, str]  # path -> sha256 of the text
+    # The plant's blocks in Python by upper-case name: programs.blocks.Block, which is made of types of this module.
+    blocks: dict[str, Any] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- places (things with an address)

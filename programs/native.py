@@ -207,8 +207,9 @@ def compile_program(
 ) -> Application:
     """A checked program as an application for this machine's CPU (or ``target``).
 
-    ``digest`` identifies sources and configuration; ``blocks`` are the user's Python blocks by name. Raises
-    TickworkError for a Python block that cannot be compiled, ``programs.layout.TooLargeError`` for a block over 2 GiB.
+    ``digest`` identifies sources and configuration; ``blocks`` are Python blocks by name, besides
+    ``program.blocks``. Raises TickworkError for a Python block that cannot be compiled,
+    ``programs.layout.TooLargeError`` for a block over 2 GiB.
     """
     cache = cache or Cache(None)
     target = target or host_target()
@@ -216,7 +217,9 @@ def compile_program(
     table = SymbolTable(layout)
     symbols = table.collect()
     lowered = lower_program(program, layout)
-    generator = Generator(lowered, Compiler(target, cache), Library(cache, blocks or {}))
+    generator = Generator(
+        lowered, Compiler(target, cache), Library(cache, {**program.blocks, **(blocks or {})})
+    )
     objects = generator.objects(progress)
     return Application(
         abi=ABI_VERSION, name=program.name, digest=digest, target=str(target), block_size=layout.size,

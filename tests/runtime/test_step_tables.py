@@ -63,9 +63,12 @@ def command(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_water_when_the_program_is_right_then_all_cases_pass() -> None:
-    results = run_tables([WATER], lambda _text: None)
-    assert len(results) >= 10
+@pytest.mark.parametrize(("plant_folder", "count"), [(WATER, 10), (WATER.parent / "blocks", 2)])
+def test_example_when_the_program_is_right_then_all_cases_pass(
+    plant_folder: pathlib.Path, count: int
+) -> None:
+    results = run_tables([plant_folder], lambda _text: None)
+    assert len(results) >= count
     assert [one.problems for one in results if not one.passed] == []
 
 

@@ -134,7 +134,9 @@ def _write_slot(path: pathlib.Path, generation: int, body: bytes) -> None:
     """In place: the other slot is the fall-back, and an in-place write needs no new directory entry to be durable."""
     header = _HEADER.pack(MAGIC, VERSION, generation, len(body), _checksum(generation, body))
     created = not path.exists()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    # A slot that is new has no fall-back yet: it appears whole or not at all.
+    target = path.with_suffix(".new") if created else path
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as stream:
             stream.write(header + body)
@@ -143,6 +145,7 @@ def _write_slot(path: pathlib.Path, generation: int, body: bytes) -> None:
     finally:
         os.close(descriptor)
     if created:
+        target.replace(path)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)

@@ -174,8 +174,8 @@ def test_fault_when_the_plant_says_restart_then_the_program_runs_again(make: Mak
     node = make(plant=PLANT + 'on_fault = "restart"\n').until_running()
     node.ask("write", values={"Main.fail": "TRUE"})
     wait_for(lambda: node.events("fault"), "the fault")
+    wait_for(lambda: node.value("Main.fail") is False, "the restart")
     node.until_running()
-    assert node.value("Main.fail") is False
 
 
 def test_program_when_stopped_and_started_by_hand_then_the_state_follows(make: Make) -> None:

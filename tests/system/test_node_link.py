@@ -149,7 +149,7 @@ def test_buffer_when_the_supervisor_is_away_then_all_comes_later_in_order(linked
     first_seen = list(dict.fromkeys(one.seq for one in durable))
     assert first_seen == list(range(1, len(first_seen) + 1))
     assert any(one.historical for one in supervisor.of(link.Batch))
-    assert not supervisor.of(link.Batch)[-1].historical
+    wait_for(lambda: not supervisor.of(link.Batch)[-1].historical, "live reports behind the backlog")
     wait_for(lambda: linked.node.ask("status")["link"]["buffered"] < 5, "an empty buffer")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,7 @@ from programs.lsp.features import Outline, Span
 from programs.lsp.workspace import Workspace, problems_of
 from programs.parser import DIALECTS
 from programs.source import read_source
+from programs.user_blocks import SOURCE_BYTES_MAX, SUFFIX
 from scan.problem import Problem
 
 CHECK_DELAY_S = 0.3
@@ -60,6 +62,7 @@ class Server(LanguageServer):
     def __init__(self, dialect: str) -> None:
         super().__init__("tickwork", VERSION, text_document_sync_kind=lsp.TextDocumentSyncKind.Incremental)
         self.program = Workspace(dialect)
+        self.python: dict[str, bytes] = {}  # files with blocks that programs may call
         self.shown: set[str] = set()  # paths that the client shows problems of
         self.check_task: asyncio.Task[None] | None = None
 
@@ -87,12 +90,24 @@ class Server(LanguageServer):
         """All sources of a folder, as far as they can be read."""
         for path in sorted(folder.rglob("*.st"))[:FILES_MAX]:
             self.reload(path)
+        for path in sorted(folder.rglob("*.py"))[:FILES_MAX]:
+            self.reload(path)
 
     def reload(self, path: Path) -> None:
+        if path.suffix == SUFFIX:
+            self._reload_blocks(path)
+            return
         try:
             self.program.set(str(path), read_source(path).text)
         except OSError:
             self.program.remove(str(path))
+
+    def _reload_blocks(self, path: Path) -> None:
+        self.python.pop(str(path), None)
+        with contextlib.suppress(OSError):
+            data = path.read_bytes()[:SOURCE_BYTES_MAX]
+            if b"@block" in data:
+                self.python[str(path)] = data
 
     def check_soon(self) -> None:
         if self.check_task is not None:
@@ -102,7 +117,7 @@ class Server(LanguageServer):
     async def _check(self) -> None:
         await asyncio.sleep(CHECK_DELAY_S)
         texts = self.program.texts()
-        problems = await asyncio.to_thread(problems_of, texts, self.program.dialect)
+        problems = await asyncio.to_thread(problems_of, texts, self.program.dialect, dict(self.python))
         if texts == self.program.texts():
             self.publish(problems)
 

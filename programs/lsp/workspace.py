@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from programs import ast
@@ -10,6 +11,7 @@ from programs.lsp.names import Names
 from programs.lsp.occurrences import Occurrence, Occurrences, Scope
 from programs.parser import parse
 from programs.source import Source, SourceSet
+from programs.user_blocks import read_blocks
 from scan.problem import Problem
 
 VERSIONS_MAX = 500  # parsed versions kept in one set of sources, before positions are counted anew
@@ -105,10 +107,15 @@ class Workspace:
         return dict(self._texts)
 
 
-def problems_of(texts: dict[str, str], dialect: str) -> dict[str, list[Problem]]:
-    """What is wrong with a program, by path; a path without problems has an empty list. Touches nothing shared."""
+def problems_of(
+    texts: dict[str, str], dialect: str, python: Mapping[str, bytes] | None = None
+) -> dict[str, list[Problem]]:
+    """What is wrong with a program, by path; a path without problems has an empty list. Touches nothing shared.
+
+    ``python`` are files whose blocks the program may call; what is wrong in them is not looked at.
+    """
     found: dict[str, list[Problem]] = {path: [] for path in texts}
     sources = [Source(path, text) for path, text in texts.items()]
-    for problem in check(sources, dialect=dialect).problems:
+    for problem in check(sources, dialect=dialect, blocks=read_blocks(python or {})[0]).problems:
         found.setdefault(problem.place.file, []).append(problem)
     return found

@@ -206,6 +206,17 @@ def test_problems_when_a_file_is_wrong_then_under_its_path() -> None:
     assert found["b.st"] == []
 
 
+def test_problems_when_a_block_is_written_in_python_then_the_program_may_call_it() -> None:
+    texts = {"a.st": "PROGRAM P VAR e : Twice; y : INT; END_VAR e(X := y, Y => y); END_PROGRAM"}
+    python = {
+        "own.py": b'@block(inputs="X : INT", outputs="Y : INT")\ndef twice(b, context):\n    b.Y = 2 * b.X\n'
+    }
+    assert [
+        one.severity for one in problems_of(texts, "iec", python)["a.st"] if one.severity == "error"
+    ] == []
+    assert [one.code for one in problems_of(texts, "iec")["a.st"] if one.severity == "error"] != []
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, len(MAIN)),

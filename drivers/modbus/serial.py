@@ -22,7 +22,8 @@ PSEUDO_TERMINALS = "/dev/pts/"
 def open_port(path: str, *, parity: str, **settings: Any) -> Any:
     """An open ``serial.Serial``. Raises OSError, also where pyserial lets an error of the terminal's driver through."""
     if os.path.realpath(path).startswith(PSEUDO_TERMINALS):
-        parity = serial.PARITY_NONE  # they have no line, and refuse a parity when they are opened again
+        parity = serial.PARITY_NONE  # they have no line, and refuse its settings when they are opened again
+        settings["bytesize"] = serial.EIGHTBITS
     try:
         return serial.Serial(path, parity=parity, **settings)
     except (serial.SerialException, ValueError, termios.error) as error:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pymodbus import FramerType
 from pymodbus.client import AsyncModbusSerialClient
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -89,12 +90,18 @@ async def test_slave_when_pymodbus_is_the_master_then_values_go_both_ways(line: 
         await server.stop()
 
 
-async def test_master_when_the_device_is_pymodbus_on_a_line_then_values_go_both_ways(line: list[str]) -> None:
+@pytest.mark.parametrize("framing", ["rtu", "ascii"])
+async def test_master_when_the_device_is_pymodbus_on_a_line_then_values_go_both_ways(
+    line: list[str], framing: str
+) -> None:
     data = SimData(0, count=20, values=7, datatype=DataType.REGISTERS)
-    server = ModbusSerialServer(SimDevice(3, simdata=[data]), port=line[0], baudrate=115200, parity="N")
+    server = ModbusSerialServer(
+        SimDevice(3, simdata=[data]), port=line[0], baudrate=115200, parity="N", framer=FramerType(framing)
+    )
     await server.serve_forever(background=True)
     device = parse_device({
-        "name": "d", "protocol": "modbus-rtu", "serial_port": line[1], "baud": 115200, "parity": "none", "unit": 3,
+        "name": "d", "protocol": f"modbus-{framing}", "serial_port": line[1], "baud": 115200, "parity": "none",
+        "unit": 3,
         "read": [{"function": "holding-registers", "address": 0, "count": 3, "to": "%IW0", "period_ms": 50}],
         "write": [{"function": "holding-registers", "address": 1, "count": 2, "from": "%QW0"}],
     })  # fmt: skip

@@ -1,8 +1,10 @@
 """Gateways with several units, and frames over other transports."""
 
 import asyncio
+import itertools
 import pathlib
 import ssl
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -141,3 +143,22 @@ async def test_link_when_the_host_name_is_impossible_then_offline_with_a_reason(
     async with world.polling(definition) as (poller, _):
         await world.until(lambda: poller.statistics.last_error, "a reason")
         assert poller.state == "offline"
+
+
+async def test_pauses_when_given_then_requests_keep_them(world: Any) -> None:
+    arrived: list[float] = []
+
+    class Clocked(RegisterDevice):
+        def answer(self, pdu: bytes) -> bytes:
+            arrived.append(time.monotonic())
+            return super().answer(pdu)
+
+    server = TcpDevice({1: Clocked(size=8)})
+    port = await server.start()
+    definition = world.table(port, read=[world.read(period_ms=1)], pause_ms=30, pause_after_connect_ms=60)
+    began = time.monotonic()
+    async with world.polling(definition):
+        await world.until(lambda: len(arrived) >= 5, "five requests")
+    await server.stop()
+    assert arrived[0] - began >= 0.06
+    assert min(later - earlier for earlier, later in itertools.pairwise(arrived)) >= 0.025

@@ -110,7 +110,9 @@ class Deployer:
     async def _replace(self, program: Program, *, cold: bool) -> None:
         """Stop, load, start: for a stopped or empty node, and where initial values are wanted.
 
-        When the scan process refuses the new program, the old one is loaded again, and runs if it ran before.
+        A machine that a person or a fault has stopped is not set in motion by a deployment: the new program is loaded
+        and waits for its start. When the scan process refuses the new program, the old one is loaded again, and
+        runs if it ran before.
         """
         node, before, ran = self._node, self._node.program, self._node.state == "running"
         if before is not None:
@@ -124,7 +126,8 @@ class Deployer:
                 if ran:
                     await node.run_program("warm")
             raise
-        await node.run_program("cold" if cold else "warm")
+        if ran or before is None:
+            await node.run_program("cold" if cold else "warm")
 
     async def _load(self, program: Program, *, cold: bool) -> None:
         if cold:

@@ -133,17 +133,23 @@ def test_overruns_when_the_plant_says_fault_after_n_in_a_row_then_the_program_fa
     assert node.ask("status")["status"]["fault"]["code"] == "RF1009"
 
 
-def test_deploy_when_the_program_is_stopped_or_in_fault_then_the_new_one_runs(
+def test_deploy_when_the_program_is_stopped_or_in_fault_then_the_new_one_waits_for_its_start(
     make: Make, tmp_path: pathlib.Path
 ) -> None:
     node = make("").until_running()
     node.ask("stop")
     wait_for(lambda: state(node) == "stopped", "the stop")
+    before = node.ask("status")["facts"]["digest"]
     assert deploy(node, tmp_path, PLANT, PROGRAM + "(* 2 *)\n")["state"] == "running"
+    assert state(node) == "stopped", "a deployment must not set a machine in motion that a person has stopped"
+    assert node.ask("status")["facts"]["digest"] != before
+    node.ask("start")
     count_again(node)
     node.ask("write", values={"Main.fail": "TRUE"})
     wait_for(lambda: state(node) == "fault", "the fault")
     assert deploy(node, tmp_path, PLANT, PROGRAM + "(* 3 *)\n")["state"] == "running"
+    assert state(node) == "stopped"
+    node.ask("start")
     count_again(node)
 
 

@@ -1,4 +1,4 @@
-"""Commands around sources: ``fmt`` lays them out, ``test`` runs step tables, ``lsp`` serves an editor."""
+"""Commands around sources: ``fmt`` lays out, ``test`` runs step tables, ``doc`` writes pages, ``lsp`` serves."""
 
 from __future__ import annotations
 
@@ -125,3 +125,30 @@ def run_tests(
     console.say(f"{passed} of {len(results)} cases passed; {seconds:g} s of virtual time")
     if passed != len(results):
         console.leave(console.PROBLEMS)
+
+
+@app.command()
+def doc(
+    plant: Annotated[pathlib.Path, typer.Argument(help="Folder with plant.toml.")] = pathlib.Path(),
+    output: Annotated[
+        pathlib.Path | None,
+        typer.Option("--output", "-o", help="Markdown file to write; default: shown here."),
+    ] = None,
+) -> None:
+    """Write the interface of a program: its units with pins, units, ranges and comments.
+
+    Example: tickwork doc examples/water -o water.md
+    """
+    import programs
+    from programs.interface_pages import interface_page
+
+    settings, _, sources = programs.read_folder(plant)
+    result = programs.check_sources(settings, sources)
+    if result.program is None:
+        raise TickworkError(*result.problems)
+    page = interface_page(settings, sources, result.program.blocks)
+    if output is None:
+        typer.echo(page, nl=False)
+    else:
+        console.write_report(output, page.encode())
+        console.say(f"{output}: {len(page.splitlines())} lines")

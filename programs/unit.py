@@ -27,8 +27,8 @@ def compile_unit(
     period_ns: int,
     *,
     cache_dir: Path | None = None,
-) -> tuple[Application, str]:
-    """An application that only calls ``unit`` once a scan, and the prefix of the paths of its pins.
+) -> tuple[Application, str, hir.Program]:
+    """An application that only calls ``unit`` once a scan, the prefix of the paths of its pins, and its program.
 
     Raises TickworkError with the problems of the sources, AR2005 if there is no such unit.
     """
@@ -37,7 +37,7 @@ def compile_unit(
     alone, prefix = _alone(program, pou, period_ns)
     text = f"{program_digest(settings, sources)} unit {pou.key} {period_ns}"
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return compile_program(alone, digest=digest, cache=Cache(cache_dir)), prefix
+    return compile_program(alone, digest=digest, cache=Cache(cache_dir)), prefix, alone
 
 
 def _find(program: hir.Program, unit: str) -> hir.Pou:

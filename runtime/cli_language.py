@@ -97,26 +97,33 @@ def run_tests(
     junit: Annotated[
         pathlib.Path | None, typer.Option("--junit", help="Also write the results as JUnit XML.")
     ] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Also tell which lines the cases do not reach.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Run the step tables of a plant: its program in virtual time, what it must do at which time.
 
     Exit code 0 if all pass, 1 otherwise. Example: tickwork test examples/water
     """
+    from runtime.step_coverage import Coverage
     from runtime.step_report import as_json, as_junit
     from runtime.step_runner import run_tables
 
     console.use_json(json)
     with console.progress("testing") as tell:
-        results = run_tables(paths or [pathlib.Path()], tell)
+        reached = Coverage() if coverage else None
+        results = run_tables(paths or [pathlib.Path()], tell, reached)
     if junit is not None:
         console.write_report(junit, as_junit(results))
     if json:
-        console.give(as_json(results))
+        console.give(as_json(results) | ({"coverage": reached.as_json()} if reached else {}))
     for result in results:
         console.say(
             f"{'passed' if result.passed else 'FAILED'}  {pathlib.Path(result.table).name}: {result.name}"
         )
+    for line in reached.report() if reached else ():
+        console.say(line)
     failed = [problem for result in results for problem in result.problems]
     if failed and not json:
         console.show_problems(failed)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -20,7 +21,7 @@ from scan.abi import Application, IecType, Symbol, TaskSpec
 from scan.problem import Place, Problem, TickworkError, fail
 from scan.state import AckStatus
 from scan.values import Value, encode_value, format_value, parse_literal
-from scan.virtual import ProgramFault, VirtualEngine
+from scan.virtual import ProgramFault, ScanResult, VirtualEngine
 
 SCANS_MAX = 20_000_000  # of one case: some minutes
 TRACE_ROWS = 12
@@ -74,13 +75,34 @@ class Trace:
         )
 
 
+class Engine(Protocol):
+    """What plays a case: ``VirtualEngine``, or the evaluator where coverage is wanted."""
+
+    def symbol(self, path: str) -> Symbol: ...
+    def read(self, path: str) -> Value: ...
+    def write(self, path: str, value: object) -> None: ...
+    def set_input(self, path: str, value: object) -> None: ...
+    def force(self, path: str, value: Value) -> None: ...
+    def unforce(self, path: str) -> None: ...
+    def acks(self) -> list[tuple[AckStatus, int]]: ...
+    def scan(self, now_ns: int, *, task: str = "") -> ScanResult: ...
+
+
 class Player:
     """Plays the cases of one table on one application. ``prefix`` is put before paths that are not known without."""
 
-    def __init__(self, application: Application, table: StepTable, *, prefix: str = "") -> None:
+    def __init__(
+        self,
+        application: Application,
+        table: StepTable,
+        *,
+        prefix: str = "",
+        engine: Callable[[], Engine] | None = None,
+    ) -> None:
         self._application = application
         self._table = table
         self._prefix = prefix
+        self.engine: Callable[[], Engine] = engine or (lambda: VirtualEngine(application))
         self._symbols = {symbol.path.upper(): symbol for symbol in application.symbols}
         self._schedule = Schedule(application.tasks)
 
@@ -187,7 +209,7 @@ class _Run:
         self._player = player
         self._case = case
         self._trace = trace
-        self._engine = VirtualEngine(player.application)
+        self._engine = player.engine()
         self._events: dict[str, bool] = {}
         self.now_ns = 0
         self.scans = 0

@@ -8,17 +8,24 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 import programs
+from programs import hir
+from programs.building import checked
 from programs.unit import compile_unit
 from runtime.plant import FILE_NAME
 from runtime.scan_host import engine_cache
+from runtime.step_coverage import Coverage, EvaluatedEngine
 from runtime.step_player import CaseResult, Player
 from runtime.step_table import FOLDER, StepTable, find_tables, read_table
 from scan.abi import Application
 from scan.problem import Place, Problem, TickworkError, fail
 
 
-def run_tables(paths: Iterable[pathlib.Path], tell: Callable[[str], None]) -> list[CaseResult]:
+def run_tables(
+    paths: Iterable[pathlib.Path], tell: Callable[[str], None], coverage: Coverage | None = None
+) -> list[CaseResult]:
     """The cases of all tables in ``paths`` (plant folders or single tables), in order.
+
+    ``coverage`` takes the lines that they reach.
 
     Raises TickworkError for tables and programs that are wrong; a case that fails is a result.
     """
@@ -27,11 +34,14 @@ def run_tables(paths: Iterable[pathlib.Path], tell: Callable[[str], None]) -> li
     results = []
     for table in read:
         tell(f"compiling for {table.path.name}")
-        application, prefix = _compile(table)
+        application, prefix, program = _compile(table)
         player = Player(application, table, prefix=prefix)
         for case in table.cases:
             tell(f"{table.path.name}: {case.name}")
             results.append(_in_plant(player.play(case), plant_of(table.path)))
+        if coverage is not None:
+            tell(f"coverage of {table.path.name}")
+            _cover(table, application, prefix, program(), coverage)
     return results
 
 
@@ -46,7 +56,16 @@ def plant_of(table: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def _compile(table: StepTable) -> tuple[Application, str]:
+def _cover(
+    table: StepTable, application: Application, prefix: str, program: hir.Program, coverage: Coverage
+) -> None:
+    coverage.add_program(program)
+    player = Player(application, table, prefix=prefix, engine=lambda: EvaluatedEngine(program, coverage))
+    for case in table.cases:
+        player.play(case)
+
+
+def _compile(table: StepTable) -> tuple[Application, str, Callable[[], hir.Program]]:
     folder = plant_of(table.path)
     cache = engine_cache(folder / ".tickwork-cache")
     settings, _, sources = programs.read_folder(folder)
@@ -54,8 +73,12 @@ def _compile(table: StepTable) -> tuple[Application, str]:
         sources[f"{FOLDER}/{name}"] = _read_source(table, name)
     try:
         if table.unit:
-            return compile_unit(settings, sources, table.unit, table.period_ns, cache_dir=cache)
-        return programs.compile_sources(settings, sources, cache_dir=cache), ""
+            application, prefix, alone = compile_unit(
+                settings, sources, table.unit, table.period_ns, cache_dir=cache
+            )
+            return application, prefix, lambda: alone
+        application = programs.compile_sources(settings, sources, cache_dir=cache)
+        return application, "", lambda: checked(settings, sources)[0]
     except TickworkError as error:
         raise TickworkError(*(_placed(problem, folder, table) for problem in error.problems)) from error
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from runtime import console
 from runtime.cli import app
+from runtime.step_coverage import Coverage
 from runtime.step_player import holds
 from runtime.step_report import as_junit
 from runtime.step_runner import run_tables
@@ -250,3 +251,30 @@ def test_junit_when_a_name_has_control_characters_then_the_file_is_still_xml(tmp
     table = unit("[[case.step]]\nexpect = { Count = 5 }").replace('"one"', '"a\\u0001b"')
     results = run_tables([plant(tmp_path, table)], lambda _text: None)
     ElementTree.fromstring(as_junit(results))
+
+
+def test_coverage_when_a_branch_is_not_reached_then_its_line_is_told(tmp_path: pathlib.Path) -> None:
+    folder = plant(tmp_path, unit("[[case.step]]\nexpect = { Count = 0 }"))
+    code, output = command(str(folder), "--coverage", "--json")
+    lines = COUNTER.splitlines()
+    counting = 1 + next(at for at, line in enumerate(lines) if "Count + 1" in line)
+    assert code == 0
+    # The IF and what it guards stand on one line; the lines of Twice and of Main have not run at all.
+    found = json.loads(output)["coverage"]["main.st"]
+    assert counting not in found["missing"]
+    assert found["missing"] == [
+        1 + at
+        for at, line in enumerate(lines)
+        if "Twice :=" in line or "Sum :=" in line or "c(Up" in line or "Held :=" in line
+    ]
+    assert found["run"] == found["lines"] - len(found["missing"])
+
+
+def test_coverage_when_variables_are_forced_then_the_evaluator_holds_them_too(tmp_path: pathlib.Path) -> None:
+    text = "PROGRAM Main VAR Go : BOOL; n : INT; END_VAR\nIF Go THEN\nn := n + 1;\nELSE\nn := 0;\nEND_IF;\nEND_PROGRAM"
+    table = '[[case]]\nname = "a"\n[[case.step]]\nforce = { "Main.Go" = true }\nexpect = { "Main.n" = 1 }'
+    coverage = Coverage()
+    (result,) = run_tables([plant(tmp_path, table, text)], lambda _text: None, coverage)
+    assert result.passed
+    assert coverage.as_json() == {"main.st": {"lines": 3, "run": 2, "missing": [5]}}
+    assert coverage.report() == [" 66 % of 3 lines in main.st; not reached: 5"]

@@ -103,7 +103,10 @@ def _read_file(path: str, data: bytes) -> BlockFile:
     functions = [node for node in tree.body if not _declaration(file, node)]
     for node in functions:
         if isinstance(node, ast.FunctionDef):
-            _function(file, node, text)
+            try:
+                _function(file, node, text)
+            except RecursionError:
+                file.refuse(node, f"{node.name} is nested too deeply", "divide its expressions and branches")
         else:
             file.refuse(
                 node, "a file of blocks holds imports, constants and functions with @block only",

@@ -134,6 +134,15 @@ def test_body_when_it_does_more_than_calculate_then_it_is_refused(body: str) -> 
 
 
 @pytest.mark.parametrize(
+    "body", ["b.Y = " + "not " * 900 + "b.X", "b.Y = " + "+".join(["b.X"] * 3000),
+             "if b.X: b.Y = 1\n" + "    elif b.X: b.Y = 2\n" * 2000, "b.Y = " + "-" * 100_000 + "1"],
+    ids=["not", "sum", "elif", "minus"],
+)  # fmt: skip
+def test_body_when_nested_without_measure_then_it_is_refused(body: str) -> None:
+    assert set(codes(WHERE + body, b"PROGRAM p END_PROGRAM")) == {"ST5006"}
+
+
+@pytest.mark.parametrize(
     ("pins", "code"),
     [
         ("X : STRING", "ST5001"), ("X DINT", "ST5002"), ("X : DINT := much", "ST5002"),

@@ -13,29 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A live text. ``quality``: "g" good, "u" uncertain, "b" bad, "s" stale, "f" forced, "w" write pending."""
-
-    key: str
-    text: str
-    quality: str = "g"
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A time as people read it, and as a script localises it. ``key``: of a time that follows the plant."""
-
-    ms: int
-    text: str  # UTC
-    key: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    level: int
-    word: str
+from web.contexts_parts import Cell as Cell
+from web.contexts_parts import DeviceView as DeviceView
+from web.contexts_parts import GroupView as GroupView
+from web.contexts_parts import Mark as Mark
+from web.contexts_parts import Moment as Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,22 +215,6 @@ class TaskView:
     rows: tuple[tuple[str, Cell, Cell, Cell], ...]  # what, p50, p99, max
     histograms: tuple[Histogram, ...]
     since: Moment | None
-    mark: Mark
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceView:
-    key: str
-    name: str
-    protocol: str
-    address: str
-    state: str
-    quality: str
-    requests: Cell
-    errors: Cell
-    latency: Cell
-    since: Moment | None
-    last_error: str
     mark: Mark
 
 

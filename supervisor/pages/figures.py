@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from runtime.link import TaskStatus
+from runtime.link import DeviceStatus, GroupStatus, TaskStatus
 from scan.layout import HISTOGRAM_BITS
+from scan.quality import BAD, UNCERTAIN
 from supervisor.model import Runtime, RuntimeDetail, Trace
 from supervisor.pages.views import FINE, count, duration, moment, problem_view, short
 from web import contexts as c
@@ -140,6 +141,36 @@ def _task(task: TaskStatus, known: str) -> c.TaskView:
     )
 
 
+def quality_word(quality: int) -> str:
+    if quality < UNCERTAIN:
+        return "good"
+    return "bad" if quality >= BAD else "uncertain"
+
+
+def counts(found: DeviceStatus | GroupStatus) -> str:
+    """Rate and what went wrong, in words; what never happened is not named."""
+    parts = [f"{found.rate_per_s:.1f} a second"] if found.rate_per_s else []
+    parts += [f"{count(found.timeouts)} time-outs"] if found.timeouts else []
+    parts += [f"{count(found.retries)} retries"] if found.retries else []
+    parts += [f"exception {code}: {count(times)}" for code, times in sorted(found.exceptions.items())]
+    return " · ".join(parts)
+
+
+def group_view(device: str, group: GroupStatus, known: str) -> c.GroupView:
+    def cell(what: str, text: str) -> c.Cell:
+        return c.Cell(f"device:{device}:{group.name}:{what}", text, known)
+
+    missed = f"{count(group.missed)} missed" if group.missed else ""
+    return c.GroupView(
+        name=group.name,
+        quality=quality_word(group.quality),
+        counts=cell("counts", " · ".join(part for part in (counts(group), missed) if part)),
+        replies=cell("replies", count(group.replies)),
+        failures=cell("failures", count(group.failures)),
+        latency=cell("latency", f"{duration(group.latency_p50_ns)} / {duration(group.latency_p99_ns)}"),
+    )
+
+
 def device_list(detail: RuntimeDetail, *, stale: bool) -> c.DeviceList:
     known = "s" if stale else "g"
     return c.DeviceList(
@@ -150,11 +181,7 @@ def device_list(detail: RuntimeDetail, *, stale: bool) -> c.DeviceList:
                 protocol=device.protocol,
                 address=device.address,
                 state=device.state,
-                quality="good"
-                if device.quality < 0x4000
-                else "bad"
-                if device.quality >= 0x8000
-                else "uncertain",
+                quality=quality_word(device.quality),
                 requests=c.Cell(f"device:{device.name}:requests", count(device.requests), known),
                 errors=c.Cell(f"device:{device.name}:errors", count(device.errors), known),
                 latency=c.Cell(
@@ -164,6 +191,8 @@ def device_list(detail: RuntimeDetail, *, stale: bool) -> c.DeviceList:
                 ),
                 since=moment(device.since_ns),
                 last_error="" if device.state == "online" else device.last_error,
+                counts=c.Cell(f"device:{device.name}:counts", counts(device), known),
+                groups=tuple(group_view(device.name, group, known) for group in device.groups),
                 mark=FINE if device.state == "online" else c.Mark(3, "medium"),
             )
             for device in detail.devices

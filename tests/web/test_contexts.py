@@ -21,7 +21,7 @@ from web import rendering
 
 CLASSES = [
     value
-    for module in (web.contexts, web.contexts_work, web.contexts_watch)
+    for module in (web.contexts, web.contexts_parts, web.contexts_work, web.contexts_watch)
     for value in vars(module).values()
     if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
 ]

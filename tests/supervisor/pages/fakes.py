@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.link import DeviceStatus, TaskStatus
+from runtime.link import DeviceStatus, GroupStatus, TaskStatus
 from scan.problem import Place, Problem, fail
 from supervisor.model import (
     NEWEST,
@@ -297,7 +297,22 @@ class FakeFleet:
             _task("Slow", 100_000_000, grow // 5, 2 if node_id == "n2" else 0, curve),
         )
         devices = [
-            DeviceStatus("plant", "modbus-tcp", "127.0.0.1:5020", "online", 0, grow, 3, 420_000, 1_900_000)
+            DeviceStatus(
+                "plant",
+                "modbus-tcp",
+                "127.0.0.1:5020",
+                "online",
+                0,
+                grow,
+                3,
+                420_000,
+                1_900_000,
+                rate_per_s=20.0,
+                timeouts=2,
+                retries=3,
+                exceptions={"2": 1},
+                groups=(GroupStatus("levels", 0, 10.0, grow, 1, 1, 1, 0, {"2": 1}, 400_000, 1_800_000),),
+            )
         ]
         if node_id == "n2":
             devices.append(

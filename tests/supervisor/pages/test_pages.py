@@ -336,3 +336,11 @@ async def test_static_when_asked_with_its_digest_then_it_may_be_kept_for_ever() 
     address = page.split('rel="stylesheet" href="')[1].split('"')[0]
     assert "immutable" in (await browser.get(address)).headers["cache-control"]
     assert "immutable" not in (await browser.get(address.split("?")[0])).headers["cache-control"]
+
+
+async def test_devices_when_a_scan_group_is_named_then_its_figures_stand_below_the_device() -> None:
+    browser = await logged_in("vera")
+    page = (await browser.get("/runtimes/n1")).text
+    assert "20.0 a second · 2 time-outs · 3 retries · exception 2: 1" in page
+    assert "levels" in page
+    assert "10.0 a second · 1 time-outs" in page

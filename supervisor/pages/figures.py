@@ -150,8 +150,10 @@ def quality_word(quality: int) -> str:
 def counts(found: DeviceStatus | GroupStatus) -> str:
     """Rate and what went wrong, in words; what never happened is not named."""
     parts = [f"{found.rate_per_s:.1f} a second"] if found.rate_per_s else []
-    parts += [f"{count(found.timeouts)} time-outs"] if found.timeouts else []
-    parts += [f"{count(found.retries)} retries"] if found.retries else []
+    parts += [f"{count(found.timeouts)} time-out{'s' * (found.timeouts != 1)}"] if found.timeouts else []
+    parts += (
+        [f"{count(found.retries)} {'retry' if found.retries == 1 else 'retries'}"] if found.retries else []
+    )
     parts += [f"exception {code}: {count(times)}" for code, times in sorted(found.exceptions.items())]
     return " · ".join(parts)
 

@@ -343,4 +343,4 @@ async def test_devices_when_a_scan_group_is_named_then_its_figures_stand_below_t
     page = (await browser.get("/runtimes/n1")).text
     assert "20.0 a second · 2 time-outs · 3 retries · exception 2: 1" in page
     assert "levels" in page
-    assert "10.0 a second · 1 time-outs" in page
+    assert "10.0 a second · 1 time-out · 1 retry · exception 2: 1" in page

@@ -144,7 +144,7 @@ class StEditor extends HTMLElement {
           search({ top: true }), syntaxHighlighting(highlight), theme, structuredText, liveField, visibleRange,
           structuredText.data.of({ autocomplete: completeAnyWord }), autocompletion(),
           EditorState.readOnly.of(readOnly), EditorView.editable.of(!readOnly),
-          EditorView.contentAttributes.of({ "aria-label": this.getAttribute("label") || "Structured Text" }),
+          EditorView.contentAttributes.of({ "aria-label": this.getAttribute("label") || "Structured Text", tabindex: "0" }),
           keymap.of([
             { key: "Mod-s", preventDefault: true, run: () => this.announce("st-save") },
             { key: "Escape", run: () => this.leave() },
@@ -174,7 +174,7 @@ class StEditor extends HTMLElement {
     this.tabIndex = -1;
     this.focus();
     this.addEventListener("blur", () => {
-      inside.removeAttribute("tabindex");
+      inside.tabIndex = 0;
       this.removeAttribute("tabindex");
     }, { once: true });
     return true;

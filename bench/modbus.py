@@ -127,7 +127,7 @@ def role_fleet(port: int) -> dict[str, float]:
     import uvloop
 
     from drivers.modbus import DevicePoller, open_link, parse_device
-    from runtime.field_devices import phase_ns
+    from runtime.field_modbus import phase_ns
 
     async def run() -> dict[str, float]:
         pollers = []

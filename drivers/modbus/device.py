@@ -74,7 +74,7 @@ class DevicePoller:
         self.since_ns = time.time_ns()
         self.lateness_ns_max = 0
         self._on_state = on_state
-        self._phase_ns = phase_ns
+        self.phase_ns = phase_ns
         self._timeout_s = device.timeout_ms / 1000
         self._failures = 0
         self._demoted_until_ns = 0
@@ -134,7 +134,7 @@ class DevicePoller:
         self._enter("offline", text)
 
     def _restart_grid(self) -> None:
-        start_ns = time.monotonic_ns() + self._phase_ns
+        start_ns = time.monotonic_ns() + self.phase_ns
         for reader in self._readers:
             reader.due_ns = start_ns + reader.block.phase_ns if reader.periodic else 0
         for writer in self._writers:

@@ -1,8 +1,9 @@
 """The field process, ``python -m runtime.field``: masters that move inputs into the scan and outputs out of it.
 
-It speaks ``runtime.control`` over its standard streams: ``configure`` {segments, devices, watchdog_ms}, ``status``,
-``stop``; events ``ready``, ``devices`` (once a second and at each change) and ``device`` (a state change). The end of
-standard input, SIGTERM and ``stop`` mean the same: safe values go out where they are declared, then the process ends.
+It speaks ``runtime.control`` over its standard streams: ``configure`` {segments, devices, state, watchdog_ms},
+``status``, ``stop``; events ``ready``, ``devices`` (once a second and at each change) and ``device`` (a state change).
+The end of standard input, SIGTERM and ``stop`` mean the same: safe values go out where they are declared, then the
+process ends.
 
 The scan never waits for this process, nor this process for the scan: both only look at memory (``scan.segments``).
 """
@@ -68,7 +69,7 @@ class FieldProcess:
     async def _configure(self, arguments: Message) -> None:
         tables = arguments["devices"]
         devices = FieldDevices(
-            Path(arguments["segments"]), tables, on_state=self._changed
+            Path(arguments["segments"]), tables, Path(arguments["state"]), on_state=self._changed
         )  # raises before anything that runs is touched
         if self._devices is not None:
             await self._devices.stop(keep=devices.parsed)

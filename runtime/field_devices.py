@@ -56,13 +56,13 @@ class FieldDevices:
     """All devices of one configuration. Raises TickworkError with every problem of the tables."""
 
     def __init__(
-        self, segments: Path, tables: Sequence[Mapping[str, object]], *, on_state: StateListener
+        self, segments: Path, tables: Sequence[Mapping[str, object]], state: Path, *, on_state: StateListener
     ) -> None:
         self.parsed: tuple[FieldDevice, ...] = tuple(parse_device(table) for table in tables)
         self._segments = segments
         self._on_state = on_state
         self._map = io_map(self.parsed)
-        self._families = open_families(self.parsed)
+        self._families = open_families(self.parsed, state)
         self._sessions: list[Session] = []
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,7 +80,7 @@ class Session(Protocol):
 
 
 class Family(Protocol):
-    """All devices of one kind of protocol."""
+    """All devices of one kind of protocol. Made with the node's state directory: keys and certificates are there."""
 
     def add(self, device: Any, image: InputImage, *, first_row: int, on_state: StateListener) -> Session:
         """Makes the session of a device; its inputs are bad until the device has answered. Starts nothing yet."""
@@ -103,12 +104,12 @@ def family_name(protocol: str) -> str:
     return protocol.split("-")[0]
 
 
-def open_families(devices: Sequence[FieldDevice]) -> dict[str, Family]:
+def open_families(devices: Sequence[FieldDevice], state: Path) -> dict[str, Family]:
     """A family for each kind of protocol among the devices, by its key."""
     families: dict[str, Family] = {}
     for device in devices:
         name = family_name(device.protocol)
         if name not in families:
             module, symbol = FAMILIES[name]
-            families[name] = getattr(importlib.import_module(module), symbol)()
+            families[name] = getattr(importlib.import_module(module), symbol)(state)
     return families

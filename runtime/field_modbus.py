@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from drivers.modbus import DevicePoller, Link, ModbusDevice, open_link
@@ -27,7 +28,7 @@ def phase_ns(index: int, count: int, period_ns: int) -> int:
 class ModbusFamily:
     """Devices with the same connection share one link: a gateway or a serial bus."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Path) -> None:
         self._links: dict[Any, Link] = {}
         self._sessions: list[ModbusSession] = []
 

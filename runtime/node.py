@@ -284,7 +284,10 @@ class Node:
     async def _configure_field(self, child: Child) -> None:
         assert self.program is not None
         plant = self.program.plant
-        await child.request("configure", segments=str(self._segments), devices=list(plant.device_tables))
+        await child.request(
+            "configure", segments=str(self._segments), devices=list(plant.device_tables),
+            state=str(self.state_directory.root),
+        )  # fmt: skip
 
     async def _set_up_gate(self, child: Child) -> None:
         self._gate_job = self._job_of_gate()

@@ -99,7 +99,9 @@ def start_field(processes: list[Process], folder: pathlib.Path, *tables: dict[st
     field = Process("runtime.field")
     processes.append(field)
     field.message(lambda m: m.get("event") == "ready")
-    field.send({"id": 1, "op": "configure", "segments": str(folder), "devices": list(tables)})
+    field.send(
+        {"id": 1, "op": "configure", "segments": str(folder), "devices": list(tables), "state": str(folder)}
+    )
     answer = field.message(lambda m: m.get("id") == 1)
     assert answer["ok"] is True, answer
     return field
@@ -175,7 +177,13 @@ def test_configure_when_a_table_is_wrong_then_problems_and_the_old_devices_go_on
     _, port = start_plant(processes)
     field = start_field(processes, tmp_path, plant_table(port))
     field.send(
-        {"id": 2, "op": "configure", "segments": str(tmp_path), "devices": [{"protocol": "modbus-tcp"}]}
+        {
+            "id": 2,
+            "op": "configure",
+            "segments": str(tmp_path),
+            "devices": [{"protocol": "modbus-tcp"}],
+            "state": str(tmp_path),
+        }
     )
     answer = field.message(lambda m: m.get("id") == 2)
     assert answer["ok"] is False

@@ -45,7 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     device.add_argument("--host", default="127.0.0.1", help="address to listen at (default %(default)s)")
     device.add_argument("--port", type=int, default=5021, help="0 takes a free port (default %(default)s)")
     device.add_argument("--serial", action="store_true", help="RTU on a pseudo terminal instead of TCP")
-    device.add_argument("--baud", type=int, default=0, help="answer at the speed of such a line")
+    device.add_argument(
+        "--baud",
+        type=int,
+        default=0,
+        help="only understand this rate, and answer as fast as such a line does",
+    )
     device.add_argument("--unit", type=int, default=1, help="unit number (default %(default)s)")
     device.add_argument("--fault", choices=sorted({*TCP, *RTU}), help="what goes wrong with replies")
     device.add_argument("--every", type=int, default=10, help="which reply is faulty: each tenth (default)")

@@ -6,31 +6,30 @@ import asyncio
 import contextlib
 import ssl
 import struct
-from collections import deque
-from collections.abc import Mapping
 
-from drivers.sim.faults import Exchange, Fault, Step
+from pymodbus import FramerType
+
+from drivers.sim.faults import Step
 from drivers.sim.registers import RegisterDevice
+from drivers.sim.units import SimulatedUnits
 
 
-class TcpDevice:
-    """Serves ``units`` at a loopback port. A unit that is missing stays silent, as behind a simple gateway.
+class TcpDevice(SimulatedUnits):
+    """Serves ``units`` at a loopback port.
 
-    ``faults``: one is taken for each request that arrives; when empty, ``always`` (if any) applies. ``one_at_a_time``
-    makes it a gateway that handles one request after another, waiting ``dead_s`` for a unit that is missing.
+    ``one_at_a_time`` makes it a gateway that handles one request after another, waiting ``dead_s`` for a unit that is
+    missing.
     """
 
     def __init__(
         self,
-        units: Mapping[int, RegisterDevice],
+        units: dict[int, RegisterDevice],
         *,
         delay_s: float = 0.0,
         one_at_a_time: bool = False,
         dead_s: float = 0.0,
     ) -> None:
-        self.units = units
-        self.faults: deque[Fault] = deque()
-        self.always: Fault | None = None
+        super().__init__(units, FramerType.SOCKET)
         self.connections = 0
         self.port = 0
         self._delay_s = delay_s
@@ -38,6 +37,7 @@ class TcpDevice:
         self._serial = asyncio.Lock() if one_at_a_time else None
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._half_open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(
@@ -66,26 +66,19 @@ class TcpDevice:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 header = await reader.readexactly(7)
-                transaction, _, length, unit = struct.unpack(">HHHB", header)
-                request = await reader.readexactly(length - 1)
-                task = asyncio.create_task(self._answer(writer, transaction, unit, request))
+                length, unit = struct.unpack(">HB", header[4:])
+                frame = header + await reader.readexactly(length - 1)
+                task = asyncio.create_task(self._answer(writer, unit, frame))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         self._writers.discard(writer)
+        self._half_open.discard(writer)
         writer.close()
 
-    async def _answer(
-        self, writer: asyncio.StreamWriter, transaction: int, unit: int, request: bytes
-    ) -> None:
+    async def _answer(self, writer: asyncio.StreamWriter, unit: int, frame: bytes) -> None:
         async with self._serial or contextlib.nullcontext():
-            device = self.units.get(unit)
-            if device is None:
-                await asyncio.sleep(self._dead_s)
-                return
-            await asyncio.sleep(self._delay_s)
-            exchange = Exchange(transaction, unit, request, device.answer(request))
-            fault = self.faults.popleft() if self.faults else self.always
-            for step in fault(exchange) if fault else [Step(exchange.frame())]:
+            await asyncio.sleep(self._delay_s if unit in self.units else self._dead_s)
+            for step in await self.respond(frame):
                 await self._take(writer, step)
 
     async def _take(self, writer: asyncio.StreamWriter, step: Step) -> None:
@@ -95,6 +88,8 @@ class TcpDevice:
             writer.transport.abort()
         elif step.end == "close":
             writer.close()
-        else:
+        elif step.end == "half-open":
+            self._half_open.add(writer)
+        elif writer not in self._half_open:
             with contextlib.suppress(ConnectionError):
                 writer.write(step.data)

@@ -1,6 +1,6 @@
 """What can go wrong on the way back from a device, as functions from a right reply to what the wire carries instead.
 
-Each fault gets the request and the right reply as whole frames, with the ``Framing`` to build others, and returns the
+Each fault gets the request and the right reply as pymodbus has them, with its framer to build others, and returns the
 steps to take. Everything is a value, so the same faults serve tests and the command ``python -m drivers.sim device``.
 """
 
@@ -9,49 +9,78 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from pymodbus.framer import FramerRTU
+from pymodbus.framer.base import FramerBase
 
 LATE_S = 0.35  # longer than the time-out that the tests give, shorter than two
+DELAY_S = 0.05  # shorter than any sensible time-out
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """After ``delay_s``: send ``data``, or close or reset the connection."""
+    """After ``delay_s``: send ``data``, or end the connection in one way or another."""
 
     data: bytes = b""
     delay_s: float = 0.0
-    end: str = ""  # "close", "reset"
+    end: str = ""  # "close", "reset", "half-open" (it stays, but nothing comes any more)
+
+
+class Parts(NamedTuple):
+    """What a frame consists of. ``transaction`` is 0 on serial framings."""
+
+    transaction: int
+    unit: int
+    pdu: bytes
+
+
+def parts_of(framer: FramerBase, frame: bytes) -> Parts:
+    if isinstance(framer, FramerRTU):
+        return Parts(0, frame[0], frame[1:-2])
+    return Parts(int.from_bytes(frame[:2], "big"), frame[6], frame[7:])
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request and its right reply. ``transaction`` is -1 on serial framings."""
+    """A request and its right reply as pymodbus takes them apart, and its framer to build others."""
 
-    transaction: int
-    unit: int
-    request: bytes  # PDU
-    reply: bytes  # PDU
+    framer: FramerBase
+    asked: Parts
+    answered: bytes  # frame
+
+    @property
+    def transaction(self) -> int:
+        return self.asked.transaction
+
+    @property
+    def unit(self) -> int:
+        return self.asked.unit
+
+    @property
+    def request(self) -> bytes:
+        return self.asked.pdu
+
+    @property
+    def reply(self) -> bytes:
+        return parts_of(self.framer, self.answered).pdu
 
     def frame(
         self, pdu: bytes | None = None, *, transaction: int | None = None, unit: int | None = None
     ) -> bytes:
-        body = bytes((self.unit if unit is None else unit,)) + (self.reply if pdu is None else pdu)
-        if self.transaction < 0:
-            return body + struct.pack("<H", crc16(body))
-        number = self.transaction if transaction is None else transaction
-        return struct.pack(">HHH", number & 0xFFFF, 0, len(body)) + body
+        """The right reply, or one in which this and that is otherwise, with a right checksum."""
+        if pdu is None and transaction is None and unit is None:
+            return self.answered
+        return bytes(
+            self.framer.encode(
+                self.reply if pdu is None else pdu,
+                self.unit if unit is None else unit,
+                (self.transaction if transaction is None else transaction) & 0xFFFF,
+            )
+        )
 
 
 Fault = Callable[[Exchange], list[Step]]
-
-
-def crc16(data: bytes) -> int:
-    """CRC of Modbus RTU, bit by bit as the serial line specification (V1.02, §6.2.2) describes it."""
-    crc = 0xFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
-    return crc
 
 
 def _exception(code: int) -> Fault:
@@ -109,12 +138,14 @@ ANY: dict[str, Fault] = {
     "byte-by-byte": lambda x: _bytes(x, 0.001),
     "half-then-rest": lambda x: [Step(x.frame()[:6]), Step(x.frame()[6:], 0.05)],
     "half-only": lambda x: [Step(x.frame()[:6])],
-    "silent": lambda x: [],
+    "drop": lambda x: [],
+    "delay": lambda x: [Step(x.frame(), DELAY_S)],
     "late": lambda x: [Step(x.frame(), LATE_S)],
     "twice": lambda x: [Step(x.frame() + x.frame())],
     "close": lambda x: [Step(end="close")],
     "reset": lambda x: [Step(end="reset")],
     "half-then-close": lambda x: [Step(x.frame()[:6]), Step(end="close")],
+    "half-open": lambda x: [Step(end="half-open")],
 }
 
 TCP: dict[str, Fault] = {
@@ -141,7 +172,7 @@ def _corrupt(x: Exchange) -> list[Step]:
 
 
 RTU: dict[str, Fault] = {
-    **{name: fault for name, fault in ANY.items() if not name.endswith(("close", "reset"))},
+    **{name: fault for name, fault in ANY.items() if not name.endswith(("close", "reset", "half-open"))},
     "noise-before": lambda x: [Step(b"\x00" + x.frame())],
     "two-noise-bytes-before": lambda x: [Step(b"\xff\x81" + x.frame())],
     "noise-after": lambda x: [Step(x.frame() + b"\xfe\x00")],

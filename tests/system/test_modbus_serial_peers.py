@@ -5,12 +5,9 @@ import contextlib
 import json
 import os
 import pathlib
-import select
 import shutil
 import subprocess
 import sys
-import termios
-import threading
 import time
 import tty
 import types
@@ -27,7 +24,6 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from drivers.modbus import DevicePoller, open_link, parse_device, rtu
 from drivers.modbus.server import ModbusServer
 from drivers.modbus.server_config import parse_server
-from drivers.sim.registers import RegisterDevice
 from scan.abi import ABI_VERSION, Application, Region
 from scan.quality import GOOD
 
@@ -128,29 +124,17 @@ async def test_master_when_the_device_is_pymodbus_on_a_line_then_values_go_both_
 
 
 @contextlib.contextmanager
-def slow_slave(baud: int, unit: int) -> Iterator[str]:
-    """A pseudo terminal with a device that understands only what is sent at ``baud``."""
-    master, slave = os.openpty()
-    tty.setraw(slave)
-    device = RegisterDevice(size=64)
-    stop = threading.Event()
-
-    def serve() -> None:
-        while not stop.is_set():
-            if select.select([master], [], [], 0.05)[0]:
-                request = os.read(master, 256)
-                if termios.tcgetattr(slave)[5] == baud and rtu.is_frame(request) and request[0] == unit:
-                    os.write(master, rtu.encode(unit, device.answer(request[1:-2])))
-
-    thread = threading.Thread(target=serve)
-    thread.start()
+def simulated(*arguments: str) -> Iterator[str]:
+    """The port of a simulated RTU device in a process of its own."""
+    command = [sys.executable, "-m", "drivers.sim", "device", "--serial", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
     try:
-        yield os.ttyname(slave)
+        yield process.stdout.readline().split(" at ")[1].split(",")[0]
     finally:
-        stop.set()
-        thread.join(DEADLINE_S)
-        os.close(master)
-        os.close(slave)
+        process.terminate()
+        process.wait(DEADLINE_S)
+        process.stdout.close()
 
 
 def modbus(*arguments: str) -> subprocess.Popen[str]:
@@ -159,7 +143,7 @@ def modbus(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_scan_when_the_rate_of_a_device_is_unknown_then_it_is_found_at_its_rate_only() -> None:
-    with slow_slave(termios.B38400, 2) as port:
+    with simulated("--baud", "38400", "--unit", "2") as port:
         process = modbus("scan", port, "--all-rates", "--last", "2", "--timeout-ms", "30", "--json")
         found = json.loads(process.communicate(timeout=DEADLINE_S)[0])
     assert {(row["line"].partition(",")[0], row["unit"]) for row in found} == {("38400 baud", 2)}

@@ -96,7 +96,7 @@ async def test_device_when_silent_then_demoted_and_probed_and_back(
     definition = world.table(server.port, read=[world.read()], timeout_ms=30, failures_max=2)
     async with world.polling(definition) as (poller, image):
         await world.until(lambda: poller.state == "online", "online")
-        server.always = TCP["silent"]
+        server.always = TCP["drop"]
         await world.until(lambda: poller.state == "offline", "offline")
         assert image.quality[0] == BAD_NO_COMMUNICATION
         asked = registers.requests

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pymodbus.constants import ExcCodes
 
 from drivers.modbus import parse_device
 from drivers.modbus._read import divide
@@ -24,12 +25,14 @@ class Holey(RegisterDevice):
         self.missing = set(missing)
         self.asked: list[tuple[int, int, int]] = []
 
-    def answer(self, pdu: bytes) -> bytes:
-        address, count = struct.unpack(">HH", pdu[1:5])
-        self.asked.append((pdu[0], address, count))
-        if pdu[0] in (3, 4) and self.missing & set(range(address, address + count)):
-            return bytes((pdu[0] | 0x80, 2))
-        return super().answer(pdu)
+    def heard(self, pdu: bytes) -> None:
+        self.asked.append((pdu[0], *struct.unpack(">HH", pdu[1:5])))
+        super().heard(pdu)
+
+    def read(self, function: int, address: int, count: int) -> Any:
+        if function in (3, 4) and self.missing & set(range(address, address + count)):
+            return ExcCodes.ILLEGAL_ADDRESS
+        return super().read(function, address, count)
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ async def test_init_when_the_device_returns_then_written_again(
     definition = world.table(server.port, read=[world.read()], init=INITS[1:2], timeout_ms=30, failures_max=2)
     async with world.polling(definition) as (poller, image):
         await world.until(lambda: image.quality[0] == GOOD, "good")
-        server.always = TCP["silent"]
+        server.always = TCP["drop"]
         await world.until(lambda: poller.state == "offline", "demoted")
         await world.until(lambda: device.asked[-1][0] == 6, "probed with the init write")
         device.holding[60] = 0

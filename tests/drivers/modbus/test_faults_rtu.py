@@ -140,16 +140,18 @@ async def test_port_when_it_is_missing_then_the_device_is_offline_with_a_reason(
         assert "DV2007" in poller.statistics.last_error
 
 
-async def test_broadcast_when_written_then_no_reply_is_awaited(world: Any, device: RtuDevice) -> None:
-    broadcast = RegisterDevice(size=8)
-    device.units = {0: broadcast}
+async def test_broadcast_when_written_then_no_reply_is_awaited(
+    world: Any, registers: RegisterDevice, device: RtuDevice
+) -> None:
+    device.units[7] = RegisterDevice(size=8)
     write = {"function": "holding-registers", "address": 2, "from": "%QW0", "mode": "change"}
     definition = table(device.path, unit=0, write=[write], turnaround_ms=30)
     async with world.polling(definition) as (poller, _):
         await world.until(lambda: poller.link.connected, "connected")
         poller.follow(b"\x05\x00", live=True)
         await world.until(lambda: poller.settled, "sent")
-        assert broadcast.holding[2] == 5
+        await world.until(lambda: registers.holding[2] == 5, "taken by one unit")
+        assert device.units[7].holding[2] == 5
         assert poller.statistics.errors == 0
 
 

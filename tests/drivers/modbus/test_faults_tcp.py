@@ -64,7 +64,7 @@ async def test_request_when_the_reply_is_plainly_wrong_then_it_fails_long_before
         await server.stop()
 
 
-@pytest.mark.parametrize("name", ["echo-of-other-address", "echo-of-other-value", "other-function", "silent"])
+@pytest.mark.parametrize("name", ["echo-of-other-address", "echo-of-other-value", "other-function", "drop"])
 async def test_writing_when_the_echo_is_wrong_then_it_counts_as_unwritten_and_is_repeated(
     world: Any, name: str
 ) -> None:
@@ -105,7 +105,7 @@ async def test_open_requests_when_the_server_closes_then_all_fail_within_20_ms(w
     registers = RegisterDevice(size=8)
     server = TcpDevice({1: registers})
     blocks = [world.read(address=i, count=1, to=f"%IW{i}") for i in range(4)]
-    server.always = TCP["silent"]
+    server.always = TCP["drop"]
     definition = world.table(await server.start(), read=blocks, timeout_ms=5000, max_outstanding=4)
     try:
         async with world.polling(definition) as (poller, image):
@@ -128,7 +128,7 @@ async def test_connection_when_half_open_then_it_is_given_up_and_made_again(worl
     try:
         async with world.polling(definition) as (poller, _):
             await world.until(lambda: poller.state == "online", "online")
-            server.always = TCP["silent"]
+            server.always = TCP["drop"]
             await world.until(lambda: server.connections >= 2, "a second connection")
             server.always = None
             await world.until(lambda: poller.state == "online", "online again")

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pymodbus import FramerType
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
 
-from drivers.modbus import DevicePoller, open_link, parse_device, rtu
-from drivers.modbus import ascii as ascii_frames
+from drivers.modbus import DevicePoller, open_link, parse_device
 from drivers.sim.device_server import TcpDevice
 from drivers.sim.registers import RegisterDevice
 from scan.quality import is_bad, is_good
@@ -54,50 +56,26 @@ async def test_gateway_when_one_unit_is_dead_then_the_others_keep_their_rate(
         await server.stop()
 
 
-class StreamServer:
-    """RTU or ASCII frames over TCP, as a serial device server gives them out."""
-
-    def __init__(self, framing: Any, device: RegisterDevice) -> None:
-        self._framing = framing
-        self._device = device
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(512):
-                if self._framing is rtu:
-                    unit, pdu = data[0], data[1:-2]
-                    assert rtu.is_frame(data)
-                else:
-                    body = ascii_frames.decode(data[1:-2])
-                    assert body is not None
-                    unit, pdu = body[0], body[1:]
-                writer.write(self._framing.encode(unit, self._device.answer(pdu)))
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        writer.close()
-
-
-@pytest.mark.parametrize(
-    ("protocol", "framing"), [("modbus-rtu-over-tcp", rtu), ("modbus-ascii-over-tcp", ascii_frames)]
-)
-async def test_serial_frames_over_tcp_when_polled_then_values(
-    world: Any, protocol: str, framing: Any
-) -> None:
-    registers = RegisterDevice(size=8)
-    registers.holding[:4] = [1, 2, 3, 0xFFFE]
-    server = await asyncio.start_server(StreamServer(framing, registers).serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+@pytest.mark.parametrize("framing", ["rtu", "ascii"])
+async def test_serial_frames_over_tcp_when_polled_then_values(world: Any, framing: str) -> None:
+    data = SimData(0, values=[1, 2, 3, 0xFFFE, 0, 0], datatype=DataType.REGISTERS)
+    server = ModbusTcpServer(
+        SimDevice(1, simdata=[data]), framer=FramerType(framing), address=("127.0.0.1", 0)
+    )
+    assert await server.listen()
+    listener: Any = server.transport
+    port = listener.sockets[0].getsockname()[1]
+    read = world.read(count=6)
     write = {"function": "holding-registers", "address": 4, "count": 2, "from": "%QW0"}
-    definition = world.table(port, protocol=protocol, read=[world.read()], write=[write])
+    definition = world.table(port, protocol=f"modbus-{framing}-over-tcp", read=[read], write=[write])
     try:
         async with world.polling(definition) as (poller, image):
             await world.until(lambda: is_good(int(image.quality[0])), "good")
             assert image.words(4) == [1, 2, 3, 0xFFFE]
             poller.follow(b"\x05\x00\x06\x00", live=True)
-            await world.until(lambda: registers.holding[4:6] == [5, 6], "written")
+            await world.until(lambda: image.words(6)[4:] == [5, 6], "written, and read again")
     finally:
-        server.close()
-        await server.wait_closed()
+        await server.shutdown()
 
 
 # ---------------------------------------------------------------- TLS
@@ -149,9 +127,9 @@ async def test_pauses_when_given_then_requests_keep_them(world: Any) -> None:
     arrived: list[float] = []
 
     class Clocked(RegisterDevice):
-        def answer(self, pdu: bytes) -> bytes:
+        def heard(self, pdu: bytes) -> None:
             arrived.append(time.monotonic())
-            return super().answer(pdu)
+            super().heard(pdu)
 
     server = TcpDevice({1: Clocked(size=8)})
     port = await server.start()

@@ -97,6 +97,11 @@ class Table:
         for index, item in enumerate(value):
             yield Table(item, self._place, path=(*self._path, key, index), problems=self.problems)
 
+    def inner(self, key: str, values: Mapping[str, object]) -> Table:
+        """The table ``[…key]``, which the caller has found to be one."""
+        self._asked.add(key)
+        return Table(values, self._place, path=(*self._path, key), problems=self.problems)
+
     def with_defaults(self, defaults: Mapping[str, object]) -> Table:
         """The same table with further values where it says nothing; they need not be asked for."""
         merged = Table({**defaults, **self._values}, self._place, path=self._path, problems=self.problems)

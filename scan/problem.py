@@ -5,7 +5,7 @@ module named ``codes`` (``programs.codes``, ``runtime.codes``, …) and has a pa
 Codes are never reused.
 
 Prefixes: ``ST`` language, ``RF`` program faults, ``SC`` scan engine and its files, ``PL`` plant file,
-``AR`` artifacts, ``DV`` devices, ``UA`` OPC UA, ``LK`` link, ``SV`` supervisor, ``CL`` command line.
+``AR`` artifacts, ``DV`` devices, ``UA`` OPC UA, ``MQ`` MQTT, ``LK`` link, ``SV`` supervisor, ``CL`` command line.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ States::
         ^                   |                                           | one probe every probe_ms
         '-- link is back -- offline <------ link lost                   '--reply--> online
 
-While demoted only the probe is sent, so that a dead unit costs its neighbours on the same gateway or bus one time-out
-in each probe period. An exception is an answer: the device is alive, only that block is bad. Where the device has init
+While demoted only the probe is sent, after all that waits, and on a link that others share no more often than its time-out
+costs them a fortieth of the time (``PROBE_SHARE``). An exception is an answer: the device is alive, only that block is bad. Where the device has init
 writes they come first after each connection and each return, and one of them is the probe.
 """
 
@@ -36,6 +36,9 @@ from drivers.modbus.statistics import BlockStatistics, Statistics
 from scan.quality import BAD_NO_COMMUNICATION, BAD_NOT_CONNECTED, GOOD
 
 EARLY_NS = 1_000_000  # the event loop's timers have a resolution of 1 ms
+PROBE_SHARE = 1 / 40  # of the time of a shared link that probes of its dead devices may take
+PROBE_NS_MAX = 60_000_000_000  # a device that is back is found within this time, however many are dead
+PROBE_PRIORITY = 9  # behind everything else
 
 
 class InputImage(Protocol):
@@ -78,6 +81,7 @@ class DevicePoller:
         self._timeout_s = device.timeout_ms / 1000
         self._failures = 0
         self._demoted_until_ns = 0
+        self._cost_ns = 0  # what the last request without an answer took from the link
         self.groups = {block.group: BlockStatistics() for block in device.reads if block.group}
         self._whole = [Reader(self, block) for block in device.reads]
         self._readers = list(self._whole)  # blocks that the device refused are divided here
@@ -104,6 +108,7 @@ class DevicePoller:
     def stop(self) -> None:
         """Ends polling. Writes that are still open are the link's."""
         self._stopped = True
+        self._revive()
         for timer in (self._timer, self._tags_timer):
             if timer is not None:
                 timer.cancel()
@@ -118,7 +123,7 @@ class DevicePoller:
             return
         if connected:
             self._failures = 0
-            self._demoted_until_ns = 0
+            self._revive()
             self.statistics.reconnects += self.link.connects > 1
             self._enter("connecting", text)
             self._readers = list(self._whole)  # it may be another device by now
@@ -173,13 +178,18 @@ class DevicePoller:
 
     def _probe(self, now_ns: int) -> None:
         """One request finds out whether a demoted device is back."""
-        self._demoted_until_ns = now_ns + self.device.probe_ms * 1_000_000
+        self._demoted_until_ns = now_ns + self._probe_interval_ns()
         if not self._init.done:
             self._init.advance()
         elif self._readers:
             self._readers[0].fire(now_ns)
         elif self._writers:
             self._writers[0].probe()
+
+    def _probe_interval_ns(self) -> int:
+        interval_ns = self.device.probe_ms * 1_000_000
+        fair_ns = int(self._cost_ns * self.link.dead / self.link.max_outstanding / PROBE_SHARE)
+        return max(interval_ns, min(fair_ns, PROBE_NS_MAX)) if self.link.is_shared else interval_ns
 
     def trigger(self, reader: Reader) -> None:
         """Reads a block now, on a rising edge of its trigger output."""
@@ -220,6 +230,8 @@ class DevicePoller:
         self, request: Request, done: Callable[[Job, bytes, Failure | None], None], priority: int
     ) -> None:
         self.statistics.requests += 1
+        if self._demoted_until_ns:
+            priority = PROBE_PRIORITY
         self.link.submit(Job(self.device.unit, request, done, timeout_s=self._timeout_s, priority=priority))
 
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
@@ -236,7 +248,7 @@ class DevicePoller:
         statistics.latency.add(time.monotonic_ns() - job.sent_ns)
         self._failures = 0
         if self.state != "online" and not self._stopped:
-            self._demoted_until_ns = 0
+            self._revive()
             self._set_status(True)
             self._enter("online", f"{self.device.name} answers")
             now_ns = time.monotonic_ns()
@@ -251,6 +263,7 @@ class DevicePoller:
         if kind in (FailureKind.CONNECTION_LOST, FailureKind.NOT_CONNECTED):
             return False
         statistics.last_error = str(failure)
+        self._cost_ns = self.link.cost_ns(job)
         if kind is FailureKind.EXCEPTION:
             statistics.exceptions[failure.exception] += 1
             if failure.exception not in GATEWAY_EXCEPTIONS:
@@ -268,10 +281,15 @@ class DevicePoller:
         if self._failures < self.device.failures_max or self._demoted_until_ns or not self.link.connected:
             return
         self.statistics.demotions += 1
-        self._demoted_until_ns = time.monotonic_ns() + self.device.probe_ms * 1_000_000
+        self.link.dead += 1
+        self._demoted_until_ns = time.monotonic_ns() + self._probe_interval_ns()
         self._lose_all(BAD_NO_COMMUNICATION)
         self._enter("offline", self.statistics.last_error)
         self._arm()
+
+    def _revive(self) -> None:
+        self.link.dead -= bool(self._demoted_until_ns)
+        self._demoted_until_ns = 0
 
     def initialised(self) -> None:
         """The device has taken all init writes: now it is polled."""

@@ -64,8 +64,9 @@ class Link(asyncio.Protocol):
         self.connects = 0
         self.late_replies = 0
         self.stray_replies = 0
+        self.dead = 0  # devices on it that are only probed
         self.gives_up_silent = True  # several time-outs in silence end the connection
-        self._max_outstanding = max_outstanding
+        self.max_outstanding = max_outstanding
         self._connect_timeout_s = connect_timeout_s
         self._backoff_max_s = backoff_max_s
         self._pause_s = pause_s
@@ -133,6 +134,14 @@ class Link(asyncio.Protocol):
         """``listener(connected, text)`` is called at each change, and with False at each failed attempt."""
         self._listeners.append(listener)
 
+    @property
+    def is_shared(self) -> bool:
+        return len(self._listeners) > 1
+
+    def cost_ns(self, job: Job) -> int:
+        """For how long a request that has just failed kept others off the link."""
+        return time.monotonic_ns() - job.sent_ns
+
     async def _run(self) -> None:
         backoff_s = BACKOFF_FIRST_S
         while True:
@@ -171,7 +180,7 @@ class Link(asyncio.Protocol):
         if not self._queue or self._transport is None:
             return
         queue = self._queue
-        while queue and self._outstanding() < self._max_outstanding and self._may_send():
+        while queue and self._outstanding() < self.max_outstanding and self._may_send():
             job = self._next_job()
             job.sent_ns = time.monotonic_ns()
             job.deadline = self._loop.time() + job.timeout_s

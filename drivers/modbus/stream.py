@@ -180,6 +180,11 @@ class StreamLink(Link):
 
     # ------------------------------------------------------------ deadlines and loss
 
+    def cost_ns(self, job: Job) -> int:
+        """The late reply is waited for as well."""
+        late_s = max(self._drain_until - self._clock(), 0.0) if self._drained is job else 0.0
+        return super().cost_ns(job) + int(1e9 * late_s)
+
     def _expired(self, now: float) -> list[Job]:
         job = self._job
         if job is None or job.deadline > now:

@@ -9,6 +9,7 @@ import msgspec
 
 from drivers.modbus.server_config import ModbusServerSection
 from drivers.opcua.config import OpcUaSection
+from runtime.alarms.model import Definition
 from runtime.link import DeviceStatus, Event
 from runtime.plant import Plant, RecorderSection, SupervisorSection
 
@@ -27,6 +28,7 @@ class GateJob(msgspec.Struct, frozen=True):
     modbus_server: ModbusServerSection | None = None
     recorder: RecorderSection = RecorderSection()
     metrics_port: int = 0
+    alarms: tuple[Definition, ...] = ()
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -58,6 +60,7 @@ def gate_job(plant: Plant, segments: pathlib.Path, state: pathlib.Path) -> GateJ
         plant.modbus_server,
         plant.recorder,
         plant.metrics_port,
+        plant.alarms,
     )
 
 

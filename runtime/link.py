@@ -21,11 +21,14 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from runtime.alarms.model import Definition, Entry, Health, Standing
 from scan.problem import Place, Problem, TickworkError, fail
 
 __all__ = [
     "ARTIFACT_SIGNED",
     "LINK_VERSION",
+    "AlarmTable",
+    "Alarms",
     "Batch",
     "Challenge",
     "Command",
@@ -241,6 +244,26 @@ class Status(_Message, frozen=True):
     fault: Problem | None = None
     processes: dict[str, str] = {}  # "field": "running"
     endpoints: tuple[str, ...] = ()
+    alarms: Health | None = None  # of the node's alarm engine; None: a node that has none
+
+
+class Alarms(_Message, frozen=True):
+    """Journal entries of the node's alarm engine, in their order. An ``epoch`` is one life of its journal."""
+
+    seq: int
+    epoch: str
+    entries: tuple[Entry, ...]
+
+
+class AlarmTable(_Message, frozen=True):
+    """All definitions and what stands after entry ``at_seq``; after Welcome and when definitions change."""
+
+    epoch: str
+    at_seq: int
+    definitions: tuple[Definition, ...]
+    standing: dict[str, Standing]
+    page: str = ""  # the definitions that were made on a page, as TOML
+    page_version: int = 0
 
 
 class CommandResult(_Message, frozen=True):
@@ -279,7 +302,7 @@ class Command(_Message, frozen=True):
     """Something a person or a rule wants of the node. ``values`` maps paths to texts in IEC literal form."""
 
     id: str
-    kind: Literal["write", "force", "unforce", "start", "stop", "restart", "reset_statistics"]
+    kind: Literal["write", "force", "unforce", "start", "stop", "restart", "reset_statistics", "alarm"]
     values: dict[str, str]
     user: str
     reason: str = ""
@@ -306,7 +329,7 @@ class Fetch(_Message, frozen=True):
     what: tuple[str, ...] = ()
 
 
-Up = Hello | Describe | Batch | Journal | Status | CommandResult | DeployState | Fetched
+Up = Hello | Describe | Batch | Journal | Status | CommandResult | DeployState | Fetched | Alarms | AlarmTable
 Down = Challenge | Welcome | Refused | Committed | Command | Deploy | Fetch
 
 _M = TypeVar("_M")

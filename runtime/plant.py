@@ -20,6 +20,8 @@ from drivers.modbus.server_config import parse_server as parse_modbus_server
 from drivers.opcua.config import OpcUaSection
 from drivers.opcua.config import parse_server as parse_opcua_server
 from drivers.protocols import parse_device
+from runtime.alarms.model import Definition
+from runtime.plant_alarms import parse_alarms
 from runtime.toml_table import Document, Table, parse
 from scan.iomap import IoMap
 from scan.problem import Place, Problem, TickworkError, fail
@@ -131,6 +133,7 @@ class Plant:
     retain: RetainSection = RetainSection()
     recorder: RecorderSection = RecorderSection()
     change: ChangeSection = ChangeSection()
+    alarms: tuple[Definition, ...] = ()
     state_directory: str = ""
     text: str = ""
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
@@ -221,6 +224,7 @@ def parse_plant(text: str, *, folder: pathlib.Path, file: str = FILE_NAME) -> Pl
         retain=_retain(root.table("retain")),
         recorder=_recorder(root.table("recorder")),
         change=_change(root.table("online-change")),
+        alarms=parse_alarms(root),
         state_directory=state.text("directory"),
         text=text,
         warnings=tuple(problem for problem in document.problems if problem.severity == "warning"),

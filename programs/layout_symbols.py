@@ -9,7 +9,7 @@ import numpy as np
 
 from programs import hir
 from programs.layout import BlockLayout, Member, Types, element_count, is_aggregate, scalar_type
-from scan.abi import NUMPY_TYPE, IecType, Symbol
+from scan.abi import NUMPY_TYPE, Aggregate, IecType, Symbol
 
 FLOATS = (IecType.REAL, IecType.LREAL)
 
@@ -31,6 +31,8 @@ class _Origin:
     comment: str = ""
     location: str = ""
     bit: int = -1
+    write_role: str = ""
+    alarm: str = ""
 
 
 def type_name(kind: hir.Type) -> str:
@@ -75,6 +77,8 @@ def _inherit(origin: _Origin, variable: hir.Variable) -> _Origin:
         comment=variable.comment or attributes.get("comment", ""),
         file=variable.file or origin.file,
         line=variable.line or origin.line,
+        write_role=attributes.get("write", "").lower(),
+        alarm=attributes.get("alarm", ""),
     )
 
 
@@ -91,6 +95,7 @@ class SymbolTable:
         self.layout = layout
         self.types: Types = layout.types
         self.symbols: list[Symbol] = []
+        self.aggregates: list[Aggregate] = []
         # Paths of everything with an address, leaves and aggregates: what REF(x) as an initial value may name.
         self.addresses: dict[str, int] = {}
 
@@ -100,6 +105,7 @@ class SymbolTable:
         for placed in self.layout.instances:
             pou = self.layout.program.pous[placed.instance.pou]
             origin = _Origin(placed.task, pou.file, pou.line)
+            self._aggregate(placed.instance.name, "program", hir.Instance(pou.key), origin)
             self._instance(placed.instance.name, pou.key, placed.offset, origin)
         return tuple(self.symbols)
 
@@ -130,17 +136,26 @@ class SymbolTable:
                     self._variable(variable, f"{path}.", origin)
             chain = pou.base
 
+    def _aggregate(self, path: str, what: str, kind: hir.Type, origin: _Origin) -> None:
+        dims = kind.dims if isinstance(kind, hir.Array) else ()
+        self.aggregates.append(
+            Aggregate(path, what, type_name(kind), dims, origin.direction, origin.owner, origin.comment)
+        )
+
     def _leaf(self, path: str, kind: hir.Type, offset: int, origin: _Origin) -> None:
         self.addresses[path.lower()] = offset
         match kind:
             case hir.Instance(pou=key):
+                self._aggregate(path, "block", kind, origin)
                 self._instance(path, key, offset, origin)
             case hir.Struct():
+                self._aggregate(path, "union" if kind.union else "struct", kind, origin)
                 for member in self.types.struct_members(kind).values():
                     self._member(path, member, offset, origin)
             case hir.Array(element=element, dims=dims) if is_aggregate(element) or isinstance(
                 element, hir.Interface
             ):
+                self._aggregate(path, "array", kind, origin)
                 stride = self.types.stride(element)
                 for number, index in enumerate(indices(dims)):
                     inner = f"{path}[{','.join(map(str, index))}]"
@@ -182,7 +197,8 @@ class SymbolTable:
                 enum_values=element.values if isinstance(element, hir.Enum) else (),
                 location=origin.location, owner=origin.owner, retain=origin.retain, constant=origin.constant,
                 access=origin.access, direction=origin.direction, unit=origin.unit, low=low, high=high,
-                comment=origin.comment, file=origin.file, line=origin.line,
+                comment=origin.comment, file=origin.file, line=origin.line, write_role=origin.write_role,
+                alarm=origin.alarm,
             )
         )  # fmt: skip
 

@@ -226,7 +226,7 @@ def compile_program(
         inputs=layout.inputs, outputs=layout.outputs, markers=layout.markers, shared=layout.shared,
         image=Image(layout, table.addresses).build(), symbols=symbols, tasks=lowered.tasks,
         pous=tuple(program.pous), pou_files=tuple(pou.file for pou in program.pous.values()),
-        object_code=frame_objects(objects),
+        object_code=frame_objects(objects), aggregates=tuple(table.aggregates),
     )  # fmt: skip
 
 

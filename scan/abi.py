@@ -167,6 +167,23 @@ class Symbol(msgspec.Struct, frozen=True):
     comment: str = ""
     file: str = ""
     line: int = 0
+    write_role: str = ""  # who may write it from outside; "" = every role that may write at all
+    alarm: str = ""  # definition of its alarm, as runtime.alarms reads it
+
+
+class Aggregate(msgspec.Struct, frozen=True):
+    """What holds leaves under one path: an instance, a structure, an array of either. Parents come before children.
+
+    ``kind``: "program", "block", "struct", "union" or "array" (elements are aggregates with paths ``path[1,2]``).
+    """
+
+    path: str
+    kind: str
+    type_name: str  # key of the POU, name of the structure, or "ARRAY[1..4] OF Pump"
+    dims: tuple[tuple[int, int], ...] = ()  # of an array
+    direction: str = ""  # as Symbol.direction
+    owner: str = ""  # task of a program and all that is in it
+    comment: str = ""
 
 
 class TaskSpec(msgspec.Struct, frozen=True):
@@ -201,6 +218,7 @@ class Application(msgspec.Struct, frozen=True):
     pous: tuple[str, ...]  # fault_pou indexes here
     pou_files: tuple[str, ...]  # source file of each POU
     object_code: bytes  # relocatable object in the machine's format
+    aggregates: tuple[Aggregate, ...] = ()  # what the symbols' paths lead through
 
 
 _MAGIC = b"TWAPP\1\0\0"

@@ -93,16 +93,17 @@ class Deployer:
         self._say(identifier, "received")
         self._say(identifier, "compiling")
         program = node.builder.open(await node.builder.artifact(digest, lambda _text: None))
-        self._say(identifier, "swapping")
-        if cold or node.program is None or node.state not in ("running",):
-            await self._replace(program, cold=cold)
-        else:
-            self._say(identifier, "trial")
-            try:
-                await node.scan.swap(program)
-            except TickworkError as error:
-                return self._say(identifier, "rolled_back", problems=error.problems, user=user)
-            await node.adopt(program)
+        async with node.program_lock:
+            self._say(identifier, "swapping")
+            if cold or node.program is None or node.state != "running":
+                await self._replace(program, cold=cold)
+            else:
+                self._say(identifier, "trial")
+                try:
+                    await node.scan.swap(program)
+                except TickworkError as error:
+                    return self._say(identifier, "rolled_back", problems=error.problems, user=user)
+                await node.adopt(program)
         node.remember(Current(program.artifact, self._folder_artifact))
         self._tidy()
         return self._say(identifier, "running", digest=self._running_digest(), user=user)
@@ -146,10 +147,11 @@ class Deployer:
         node = self._node
         if action not in ACTIONS:
             raise fail("CL3003", f"a node cannot {action!r}", expected=", ".join(ACTIONS), found=action)
-        async with self._lock:
+        node.stopped_by_hand = action == "stop"  # at once: a recovery under way must not start the machine
+        async with node.program_lock:
             if node.program is None:
                 raise fail("PL3004", "there is no program to start or stop", remedy="deploy one first")
-            if action == "stop":
+            if action == "stop" and node.state != "stopped":
                 await node.halt_program()
             elif action in ("restart", "cold"):
                 await self._halt()

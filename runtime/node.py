@@ -67,6 +67,8 @@ class Node:
         self._started_ns = time.time_ns()
         self._segments = shm.create(plant.name)
         self._recovering: asyncio.Task[None] | None = None
+        self.program_lock = asyncio.Lock()  # loading, starting and stopping: one after another, whoever asks
+        self.stopped_by_hand = False
         self.builder = Builder(state, plant)
         self.retain = RetainStore(state.retain)
         self.scan = ScanHost(self._segments, state.cache, plant.scan, self.retain, self._scan_says)
@@ -109,9 +111,10 @@ class Node:
             engine.cancel()
             await asyncio.gather(engine, return_exceptions=True)
         if program is not None:
-            await self.take_over(program)
-            if program.plant.scan.start == "run":
-                await self.run_program("warm")
+            async with self.program_lock:
+                await self.take_over(program)
+                if program.plant.scan.start == "run":
+                    await self.run_program("warm")
         self.note("start", "node", f"{self.own.name} started", fields={"version": version()})
         self._write_node_file()
         self._notifier.ready(f"{self.own.name}: {self.state}")
@@ -231,24 +234,28 @@ class Node:
             return
         await asyncio.sleep(delay_s)
         assert self.program is not None
-        with contextlib.suppress(TickworkError):
-            if self.program.plant.scan.on_fault == "restart-cold":
-                await self.scan.load(self.program, Restored())
-                await self.run_program("cold")
-            else:
-                await self.run_program("warm")
+        async with self.program_lock:
+            if self.stopped_by_hand or self.state != "fault":
+                return  # a person was faster
+            with contextlib.suppress(TickworkError):
+                if self.program.plant.scan.on_fault == "restart-cold":
+                    await self.scan.load(self.program, Restored())
+                    await self.run_program("cold")
+                else:
+                    await self.run_program("warm")
 
     async def _restart_scan(self, code: int) -> None:
         """The scan process died: the field process has set safe values meanwhile; start with what was kept."""
-        self.state = "stopped"
+        ran, self.state = self.state == "running", "stopped"
         await self._save_retained()
         self.note("fault", "scan", f"the scan process ended with code {code}", severity="error")
         while (delay_s := self.scan.next_restart_delay_s()) is not None:
             await asyncio.sleep(delay_s)
             try:
-                await self.scan.start()
-                if self.program is not None:
-                    await self._run_after_crash(self.program)
+                async with self.program_lock:
+                    await self.scan.start()
+                    if self.program is not None:
+                        await self._run_after_crash(self.program, ran=ran)
             except TickworkError as error:
                 log.error("the scan process could not be restarted", problem=str(error))
                 continue
@@ -257,12 +264,15 @@ class Node:
         self.state = "fault"
         self.note("fault", "scan", "the scan process ended too often; outputs stay safe", severity="error")
 
-    async def _run_after_crash(self, program: Program) -> None:
-        """As the plant file says: the program waits for a start by hand, or runs again, warm or cold."""
+    async def _run_after_crash(self, program: Program, *, ran: bool) -> None:
+        """As the plant file says: the program waits for a start by hand, or runs again, warm or cold.
+
+        A program that did not run before, or that a person has stopped meanwhile, waits in any case.
+        """
         reaction = program.plant.scan.on_crash
         cold = reaction == "restart-cold"
         await self.scan.load(program, Restored() if cold else self._kept_values(program))
-        if reaction == "stop":
+        if reaction == "stop" or not ran or self.stopped_by_hand:
             self._enter("stopped")
         else:
             await self.run_program("cold" if cold else "warm")

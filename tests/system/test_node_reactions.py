@@ -189,3 +189,15 @@ def test_retain_when_both_slots_are_corrupt_then_a_start_says_so_and_goes_on_onl
     node.until_running()
     assert any("no slot is whole" in event["text"] for event in node.events("retain"))
     assert node.value("Main.total") < 200
+
+
+def test_crash_when_a_person_has_stopped_the_program_then_the_machine_stays_stopped(make: Make) -> None:
+    node = make('on_crash = "restart"\n').until_running()
+    node.ask("stop")
+    wait_for(lambda: state(node) == "stopped", "the stop")
+    killed = node.kill("scan")
+    wait_for(lambda: node.pids().get("scan", killed) != killed, "the new process")
+    wait_for(lambda: any("runs again" in event["text"] for event in node.events("start")), "the recovery")
+    assert state(node) == "stopped"
+    node.ask("start")
+    node.until_running()

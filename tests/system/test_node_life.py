@@ -188,6 +188,7 @@ def test_program_when_stopped_and_started_by_hand_then_the_state_follows(make: M
     node.until_running()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["gate"])
 def test_kill_when_it_hits_a_satellite_then_the_scan_goes_on_without_a_gap(make: Make, name: str) -> None:
     node = make().until_running()

@@ -30,7 +30,7 @@ from scan import (
 from tests.scan.scan_process import ROOT, ScanProcess, wait_for
 from tests.scan.toy import counter, dangerous
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 SAFE = [{"offset": 0, "value": "aa55"}]
 CHANNELS = IoMap(inputs=(Channel("level", "plant", "in", 0, 8),), inputs_size=8)

@@ -17,6 +17,7 @@ GRANTED = {grant.name for grant in examine() if grant.granted}
 CPU = max(os.sched_getaffinity(0))
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.system,
     pytest.mark.skipif("real-time scheduling" not in GRANTED, reason="needs the right to SCHED_FIFO"),
 ]

@@ -30,7 +30,7 @@ from tests.scan.scan_process import ROOT, ScanProcess, wait_for
 from tests.scan.test_virtual import two_tasks
 from tests.scan.toy import Toy, context, count, load, store, work_for
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 MS = 1_000_000
 LINT = IecType.LINT

@@ -187,6 +187,51 @@ def leading_zeros(_context: Any, value: Any) -> Any:
 
 
 @intrinsic
+def trailing_zeros(_context: Any, value: Any) -> Any:
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), build
+
+
+@intrinsic
+def changed_words(_context: Any, one: Any, other: Any) -> Any:
+    """Which of 64 words differ, one bit each; both places begin on a cache line. A few vector compares."""
+
+    def build(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        row = ir.VectorType(_I64, 64)
+        loaded = [
+            builder.load(builder.inttoptr(address, row.as_pointer()), align=64) for address in arguments
+        ]
+        return builder.bitcast(builder.icmp_unsigned("!=", *loaded), _I64)
+
+    return types.int64(types.int64, types.int64), build
+
+
+@intrinsic
+def prefetch(_context: Any, address: Any) -> Any:
+    """Asks for a cache line that will be read soon; nothing waits for it."""
+    return types.void(types.int64), _prefetch(0)
+
+
+@intrinsic
+def prefetch_for_write(_context: Any, address: Any) -> Any:
+    """The same for a line that will be written: no other CPU keeps a copy."""
+    return types.void(types.int64), _prefetch(1)
+
+
+def _prefetch(write: int) -> Callable[..., Any]:
+    def build(context: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_BYTES, _I32, _I32, _I32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [_BYTES], kind)
+        hints = [ir.Constant(_I32, hint) for hint in (write, 3, 1)]  # into all levels, data
+        builder.call(function, [builder.inttoptr(arguments[0], _BYTES), *hints])
+        return context.get_dummy_value()
+
+    return build
+
+
+@intrinsic
 def call_entry(_context: Any, entry: Any, block: Any, context: Any) -> Any:
     """``int32 entry(uint8 *block, uint8 *context)`` of a compiled program (scan.abi)."""
 

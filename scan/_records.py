@@ -1,14 +1,14 @@
 """What the scan tells the recorder: one change-only record a scan, pushed into a ring that a reader drains.
 
 Invariants. A record is shown whole by one release of the tail. A record that finds no room is dropped and counted;
-the next one that fits carries the whole input image, so a reader that sees ``R_LOST`` move can go on from there.
-Nothing is written while nobody listens (``R_ENABLED`` is 0), and nothing here ever waits.
+the next one that fits carries the whole input image and says that it does not follow from those before it. Nothing is
+written while nobody listens (``R_ENABLED`` is 0), and nothing here ever waits.
 """
 
 from __future__ import annotations
 
 from scan import layout as w
-from scan._memory import compiled, get, get_acquire, put, put_release
+from scan._memory import changed_words, compiled, get, get_acquire, put, put_release, trailing_zeros
 
 
 @compiled
@@ -27,6 +27,7 @@ def has_room(engine: int, ring: int, size: int) -> bool:
     node = get(engine, w.E_NODE)
     put(node, w.N_RECORDS_LOST, get(node, w.N_RECORDS_LOST) + 1)
     put(engine, w.E_RECORDS_SEEN, 0)
+    put(engine, w.E_RECORDS_CUT, 1)
     return False
 
 
@@ -87,15 +88,6 @@ def record_start(engine: int, program: int, index: int, now_ns: int, flags: int)
 
 
 @compiled
-def count_changes(image: int, recorded: int, words: int) -> int:
-    changes = 0
-    for word in range(words):
-        if get(image, word) != get(recorded, word):
-            changes += 1
-    return changes
-
-
-@compiled
 def record_finish(engine: int, task: int, index: int, now_ns: int) -> None:
     """A record of the end of a scan, if another one began in it."""
     if get(engine, w.E_SCAN) == get(task, w.K_SCAN) or not is_recording(engine):
@@ -119,31 +111,60 @@ def running_slots(engine: int) -> int:
 
 
 @compiled
+def put_change(ring: int, position: int, image: int, recorded: int, word: int) -> int:
+    value = get(image, word)
+    put(recorded, word, value)
+    return ring_put(ring, ring_put(ring, position, word), value)
+
+
+@compiled
+def put_changes(ring: int, start: int, image: int, recorded: int, words: int) -> int:
+    """Writes the words that are not as they were recorded last. Both images are padded alike to whole rows."""
+    position = start
+    for first in range(0, words, w.INPUT_ROW_WORDS):
+        changed = changed_words(image + 8 * first, recorded + 8 * first)
+        while changed != 0:
+            position = put_change(ring, position, image, recorded, first + trailing_zeros(changed))
+            changed &= changed - 1
+    return position
+
+
+@compiled
+def put_image(ring: int, start: int, image: int, recorded: int, words: int) -> int:
+    position = start
+    for word in range(words):
+        position = put_change(ring, position, image, recorded, word)
+    return position
+
+
+@compiled
 def record_scan(engine: int, program: int, index: int, now_ns: int, wall_ns: int, first_scan: int) -> None:
-    """A record of the inputs that a scan begins with: the words that changed since the last record."""
+    """A record of the inputs that a scan begins with: the words that changed since the last record.
+
+    One pass: the changes are written behind the place of the head, which is filled in when their number is known.
+    """
     if not is_recording(engine):
         return
     ring = get(engine, w.E_RECORDS)
     listener = get(ring, w.R_ENABLED)
+    words = (get(program, w.Q_INPUTS_SIZE) + 7) >> 3
+    if not has_room(engine, ring, 8 * (w.RECORD_HEAD_WORDS + 3 + 2 * words)):
+        return
+    full = get(engine, w.E_RECORDS_SEEN) != listener
     image = get(program, w.Q_INPUTS_GOOD)
     recorded = get(program, w.Q_INPUTS_RECORDED)
-    words = (get(program, w.Q_INPUTS_SIZE) + 7) >> 3
-    full = get(engine, w.E_RECORDS_SEEN) != listener
-    changes = words if full else count_changes(image, recorded, words)
-    size = 8 * (w.RECORD_HEAD_WORDS + 3 + 2 * changes)
-    if not has_room(engine, ring, size):
-        return
+    start = get(ring, w.R_TAIL) + 8 * (w.RECORD_HEAD_WORDS + 3)
+    if full:
+        end = put_image(ring, start, image, recorded, words)
+    else:
+        end = put_changes(ring, start, image, recorded, words)
     flags = (w.RECORD_FLAG_FULL if full else 0) | (w.RECORD_FLAG_FIRST_SCAN if first_scan else 0)
+    flags |= w.RECORD_FLAG_CUT if get(engine, w.E_RECORDS_CUT) != 0 else 0
     flags |= running_slots(engine) << w.RECORD_RUNNING_SHIFT
-    position = put_head(engine, ring, size, w.RECORD_SCAN, index, now_ns)
+    position = put_head(engine, ring, end - get(ring, w.R_TAIL), w.RECORD_SCAN, index, now_ns)
     position = ring_put(ring, position, wall_ns)
     position = ring_put(ring, position, flags)
-    position = ring_put(ring, position, changes)
-    for word in range(words):
-        value = get(image, word)
-        if full or value != get(recorded, word):
-            position = ring_put(ring, position, word)
-            position = ring_put(ring, position, value)
-            put(recorded, word, value)
+    ring_put(ring, position, (end - start) >> 4)
     put(engine, w.E_RECORDS_SEEN, listener)
-    put_release(ring, w.R_TAIL, position)
+    put(engine, w.E_RECORDS_CUT, 0)
+    put_release(ring, w.R_TAIL, end)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from scan import layout as w
 from scan._exchange import exchange
 from scan._histogram import count_value
-from scan._memory import compiled, get, get_acquire, put, put_half, put_release
+from scan._memory import compiled, get, get_acquire, prefetch, prefetch_for_write, put, put_half, put_release
 from scan._publish import lock, make_safe, nap, publish_outputs, publish_snapshot, set_state, unlock
 from scan._replay import finish_open, replay
 from scan._step import begin, execute, fail_scan, finish, read_flag, scan_once
@@ -24,6 +24,7 @@ from scan._system import clock_gettime, clock_nanosleep, sem_clockwait, sem_post
 MONOTONIC, REALTIME = 1, 0
 ABSOLUTE = 1
 SECOND_NS = 1_000_000_000
+PAGE = 4096
 STOP_LATENCY_NS = 50_000_000  # longest sleep, so that a slow task obeys a stop
 FREE_PAUSE_MIN_NS = 100_000  # a free-running task leaves at least this, and as much as it took, to others
 FREE_PAUSE_MAX_NS = 10_000_000
@@ -53,15 +54,60 @@ def is_stopping(engine: int, slot: int) -> bool:
 
 
 @compiled
-def wait_for_grid(engine: int, slot: int) -> int:
-    """Sleeps to the due time; the time of the wake-up, 0 when stopping."""
+def fetch(slot: int, address: int, size: int, until_ns: int) -> None:
+    """Asks for the cache lines of an area that a scan writes, a page at a time as long as there is time."""
+    for page in range(0, size, PAGE):
+        if read_clock(slot, MONOTONIC) >= until_ns:
+            return
+        for line in range(page, min(page + PAGE, size), w.CACHE_LINE):
+            prefetch_for_write(address + line)
+
+
+@compiled
+def fetch_memory(engine: int, slot: int, until_ns: int) -> None:
+    """Brings into the caches what the scan will touch, as others have used them since the last scan.
+
+    Only hints: nothing is read or written, so a program that goes away meanwhile does no harm.
+    """
+    program = get_acquire(engine, w.E_PROGRAM)
+    task = get(program, w.Q_TASKS + get(slot, w.X_INDEX))
+    if task == 0:
+        return
+    fetch(slot, get(task, w.K_BLOCK), get(program, w.Q_BLOCK_SIZE), until_ns)
+    size = get(program, w.Q_INPUTS_SIZE)
+    for area in range(w.Q_INPUTS_GOOD, w.Q_INPUTS_COPY + 1):
+        fetch(slot, get(program, area), size, until_ns)
+    fetch(slot, get(program, w.Q_INPUTS_RECORDED), size, until_ns)
+    attachment = get_acquire(engine, w.E_INPUTS)
+    if attachment != 0:
+        for line in range(0, min(get(attachment, w.J_SIZE), PAGE), w.CACHE_LINE):
+            prefetch(get(attachment, w.J_IMAGE) + line)
+    snapshot = get(program, w.Q_SNAPSHOT)
+    due_ns = get(slot, w.X_DUE_NS) - get(engine, w.E_EPOCH_NS)
+    if snapshot != 0 and due_ns >= get(engine, w.E_SNAPSHOT_DUE_NS):
+        place = ((get(snapshot, w.P_LATEST) + 1) % w.SNAPSHOT_SLOTS) * get(snapshot, w.P_SLOT_SIZE)
+        block = snapshot + w.SNAPSHOT_HEADER_SIZE + place + w.SLOT_FORCES + w.FORCES_MAX * w.FORCE_SIZE
+        fetch(slot, block, get(program, w.Q_BLOCK_SIZE), until_ns)
+    outputs = get(program, w.Q_OUTPUTS)
+    if outputs != 0:
+        fetch(slot, outputs, w.OUTPUTS_HEADER_SIZE + get(program, w.Q_OUTPUTS_SIZE), until_ns)
+
+
+@compiled
+def wait_for_grid(engine: int, slot: int, lead_ns: int) -> int:
+    """Sleeps to ``lead_ns`` before the due time, then makes ready and waits awake; the time, 0 when stopping."""
     due_ns = get(slot, w.X_DUE_NS)
     now_ns = read_clock(slot, MONOTONIC)
-    while now_ns < due_ns:
+    while now_ns < due_ns - lead_ns:
         if is_stopping(engine, slot):
             return 0
-        sleep_until(slot, min(due_ns, now_ns + STOP_LATENCY_NS))
+        sleep_until(slot, min(due_ns - lead_ns, now_ns + STOP_LATENCY_NS))
         now_ns = read_clock(slot, MONOTONIC)
+    if now_ns < due_ns:
+        fetch_memory(engine, slot, due_ns)
+        now_ns = read_clock(slot, MONOTONIC)
+        while now_ns < due_ns:
+            now_ns = read_clock(slot, MONOTONIC)
     return 0 if is_stopping(engine, slot) else now_ns
 
 
@@ -79,10 +125,10 @@ def wait_for_event(engine: int, slot: int) -> int:
 
 
 @compiled
-def wait(engine: int, slot: int, kind: int) -> int:
+def wait(engine: int, slot: int, kind: int, lead_ns: int) -> int:
     if kind == w.TASK_EVENT:
         return wait_for_event(engine, slot)
-    return wait_for_grid(engine, slot)
+    return wait_for_grid(engine, slot, lead_ns)
 
 
 # ---------------------------------------------------------------- overruns
@@ -241,7 +287,8 @@ def run_task(slot: int) -> int:
     while outcome == w.RESULT_RUN:
         task = get(get_acquire(engine, w.E_PROGRAM), w.Q_TASKS + get(slot, w.X_INDEX))
         kind = get(task, w.K_KIND) if task != 0 else w.TASK_CYCLIC
-        start_ns = wait(engine, slot, kind)
+        lead_ns = get(task, w.K_LEAD_NS) if kind == w.TASK_CYCLIC and task != 0 else 0
+        start_ns = wait(engine, slot, kind, lead_ns)
         if start_ns == 0:
             outcome = w.RESULT_STOPPED
         else:

@@ -52,6 +52,7 @@ from scan.state import FaultRecord, NodeState, require_transition
 
 GRID_LEAD_NS = 5_000_000  # from start to the first grid point: time for the threads to come up
 THREAD_STACK = 1 << 20
+LEAD_NS, LEAD_PERIODS = 50_000, 8  # a cyclic task wakes up this early, but at most this part of its period
 
 
 class Engine:
@@ -208,6 +209,7 @@ class Engine:
         if words[w.E_EPOCH_NS] == 0:
             words[w.E_EPOCH_NS] = time.monotonic_ns() + GRID_LEAD_NS
         words[w.E_STOP] = words[w.E_SNAPSHOT_DUE_NS] = words[w.E_RECORDS_SEEN] = 0
+        words[w.E_RECORDS_CUT] = 1
         words[w.E_STATE] = self.node.words[w.N_STATE] = int(NodeState.RUNNING)
         for task in program.tasks.values():
             self._start_thread(program, task.spec.name)
@@ -238,6 +240,8 @@ class Engine:
             self._note(realtime.set_timer_slack())
             row = task.slot * w.TASK_STATS_WORDS + w.T_REALTIME
             program.stats_words[row] = priorities[task.spec.priority] if granted.granted else 0
+            if granted.granted and task.spec.kind == "cyclic":
+                task.words[w.K_LEAD_NS] = min(task.spec.period_ns // LEAD_PERIODS, LEAD_NS)
         cpu = self._options.get(name, TaskOptions()).cpu
         if cpu >= 0:
             self._note(realtime.set_affinity(cpu))

@@ -165,7 +165,8 @@ R_DATA_OFFSET, R_CAPACITY = HEADER_WORDS, HEADER_WORDS + 1
 R_TAIL = 16  # engine: bytes written since the file was made
 R_LOST = 17  # records that found no room
 R_ENABLED = 18  # reader: counts up with each reader that attaches; 0 = nobody listens
-R_HEAD = 24  # reader: bytes consumed
+R_HEAD = 24  # reader: bytes consumed, that is kept for good
+R_SESSION = 25  # reader: names a run of records without a gap; the next reader goes on with it
 RECORDS_HEADER_SIZE = 256
 RECORDS_CAPACITY = 1 << 22  # a power of two
 # First word of a record: size in bytes << 8 | kind. All records: head, scan, slot, now_ns.
@@ -175,9 +176,11 @@ RECORDS_CAPACITY = 1 << 22  # a power of two
 # them has ended before. A scan in which another one began ends with a FINISH record.
 RECORD_SCAN, RECORD_COMMAND, RECORD_START, RECORD_FAULT, RECORD_FINISH = range(1, 6)
 RECORD_HEAD_WORDS = 4
+INPUT_ROW_WORDS = 64  # images of %I are padded to rows of this length: one is compared at once
 RECORD_RUNNING_SHIFT = 8
-RECORD_FLAG_FULL = 1  # the pairs are the whole image: first record of a reader or after a loss
+RECORD_FLAG_FULL = 1  # the pairs are the whole image: for a new reader, after a swap, after a loss
 RECORD_FLAG_FIRST_SCAN = 2
+RECORD_FLAG_CUT = 4  # it does not follow from the records before: some were lost, or the program was started
 
 # ---------------------------------------------------------------- memory of the engine (one process, never a file)
 
@@ -221,7 +224,8 @@ STATE_EMPTY, STATE_STOPPED, STATE_RUNNING, STATE_TRIAL, STATE_FAULT = range(5)
     E_RECORDS_SEEN,  # R_ENABLED when the last full image was written
     E_SLOTS_USED,
     E_WALL_NS,  # of the scan begun last
-) = range(37)
+    E_RECORDS_CUT,  # 1: the next SCAN record does not follow from those before it
+) = range(38)
 ENGINE_WORDS = 48
 
 (
@@ -293,7 +297,8 @@ CONVERT_UNSIGNED, CONVERT_SIGNED, CONVERT_REAL, CONVERT_UNSIGNED_TO_REAL, CONVER
     K_LAST_START_NS,
     K_LAST_DUE_NS,
     K_BEFORE,  # address: the shared part as it was copied in
-) = range(23)
+    K_LEAD_NS,  # the task wakes up this much before it is due, fetches its memory and looks at the clock
+) = range(24)
 TASK_WORDS = 32
 TASK_CYCLIC, TASK_EVENT, TASK_FREE = range(3)
 

@@ -211,7 +211,8 @@ class Program:
         self.words = make_words(w.PROGRAM_WORDS)
         self._safe = make_safe_image(application.outputs.size, safe)
         self._forces = make_area(w.FORCES_MAX * w.FORCE_SIZE)
-        self._inputs = [make_area(application.inputs.size + 8) for _ in range(3)]
+        row = 8 * w.INPUT_ROW_WORDS
+        self._inputs = [make_area(-(-application.inputs.size // row) * row) for _ in range(3)]
         self.outputs, self.snapshot, self.stats = self._make_segments(directory, slots)
         self.stats_words = self._stats_area(len(slots))
         self.tasks = {

@@ -17,7 +17,15 @@ from drivers.modbus._parse_points import (
     WRITE_PRIORITY,
     parse_points,
 )
-from drivers.modbus.config import PROTOCOLS, TRANSPORTS, Connection, ModbusDevice, ReadBlock, WriteBlock
+from drivers.modbus.config import (
+    PROTOCOLS,
+    TRANSPORTS,
+    Connection,
+    Exchange,
+    ModbusDevice,
+    ReadBlock,
+    WriteBlock,
+)
 from drivers.modbus.pdu import (
     ADDRESSES,
     READ_BITS_MAX,
@@ -46,6 +54,7 @@ def parse_device(table: Mapping[str, object], place: Placer = no_place) -> Modbu
     inputs: list[Channel] = []
     outputs: list[Channel] = []
     reads = [_read(item, name, inputs) for item in reader.tables("read")]
+    reads += [_exchange(item, name, inputs, outputs) for item in reader.tables("exchange")]
     writes = [_write(item, name, outputs) for item in reader.tables("write")]
     point_reads, point_writes = parse_points(reader, name, template, inputs, outputs)
     reads += point_reads
@@ -132,7 +141,27 @@ def _with_template(table: Table) -> tuple[Table, dict[str, dict[str, object]]]:
 
 
 def _read(table: Table, device: str, inputs: list[Channel]) -> ReadBlock:
-    name = table.choice("function", tuple(READ_FUNCTIONS))
+    block = _block(table, device, inputs, table.choice("function", tuple(READ_FUNCTIONS)))
+    table.finish()
+    return block
+
+
+def _exchange(table: Table, device: str, inputs: list[Channel], outputs: list[Channel]) -> ReadBlock:
+    name = "holding-registers"
+    block = _block(table, device, inputs, name)
+    address = table.integer("write_address", low=0, high=ADDRESSES - 1)
+    count = table.integer("write_count", 1, low=1, high=READ_WRITE_REGISTERS_MAX)
+    _check_span(table, "write_address", address, count)
+    source = location(table, "from", "out", bits=False)
+    safe = _image_values(table, "safe", count, bits=False)
+    for index in range(count):
+        channel = _channel(f"{device}.{name}[{address + index}]", device, source, index)
+        outputs.append(msgspec.structs.replace(channel, safe=_safe_of(safe, index, bits=False)))
+    table.finish()
+    return msgspec.structs.replace(block, exchange=Exchange(address, count, source.offset, safe))
+
+
+def _block(table: Table, device: str, inputs: list[Channel], name: str) -> ReadBlock:
     function = READ_FUNCTIONS[name]
     bits = function in BIT_FUNCTIONS
     address, count = _span(table, READ_BITS_MAX if bits else READ_REGISTERS_MAX)
@@ -141,7 +170,7 @@ def _read(table: Table, device: str, inputs: list[Channel]) -> ReadBlock:
     for index in range(count):
         inputs.append(_channel(f"{device}.{name}[{address + index}]", device, target, index))
     period_ns = table.integer("period_ms", 100, low=1, high=PERIOD_MS_MAX) * MS
-    block = ReadBlock(
+    return ReadBlock(
         function=function,
         address=address,
         count=count,
@@ -157,8 +186,6 @@ def _read(table: Table, device: str, inputs: list[Channel]) -> ReadBlock:
         trigger=_trigger(table),
         group=table.text("name", ""),
     )
-    table.finish()
-    return block
 
 
 def _trigger(table: Table) -> tuple[int, int]:
@@ -250,14 +277,14 @@ def _safe_of(safe: bytes | None, index: int, *, bits: bool) -> bytes:
 def _span(table: Table, count_max: int) -> tuple[int, int]:
     address = table.integer("address", low=0, high=ADDRESSES - 1)
     count = table.integer("count", 1, low=1, high=count_max)
-    if address + count > ADDRESSES:
-        table.problem(
-            "DV1007",
-            f"address {address} and count {count} go beyond 65535",
-            key="address",
-            remedy="lower count",
-        )
+    _check_span(table, "address", address, count)
     return address, count
+
+
+def _check_span(table: Table, key: str, address: int, count: int) -> None:
+    if address + count > ADDRESSES:
+        text = f"address {address} and count {count} go beyond 65535"
+        table.problem("DV1007", text, key=key, remedy="lower the count")
 
 
 def location(table: Table, key: str, direction: str, *, bits: bool) -> Location:

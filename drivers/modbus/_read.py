@@ -73,6 +73,9 @@ class Reader:
         self._open = True
         self._attempts = 0
         self._busy_attempts = 0
+        self._send()
+
+    def _send(self) -> None:
         self._poller.send(self._request, self._done, self.block.priority)
 
     @property
@@ -210,7 +213,7 @@ class Reader:
         self.statistics.retries += 1
         if self._group is not None:
             self._group.retries += 1
-        self._poller.send(self._request, self._done, self.block.priority)
+        self._send()
         self._poller.link.flush()
 
 

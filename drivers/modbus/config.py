@@ -80,6 +80,15 @@ class Point(msgspec.Struct, frozen=True):
     deadband: float = 0.0  # a smaller change of the scaled value counts as none
 
 
+class Exchange(msgspec.Struct, frozen=True):
+    """What a read block writes with the same request (FC 23)."""
+
+    address: int
+    count: int
+    offset: int  # in %Q
+    safe: bytes | None = None  # image form, None holds
+
+
 class ReadBlock(msgspec.Struct, frozen=True):
     """One request that is repeated."""
 
@@ -98,6 +107,7 @@ class ReadBlock(msgspec.Struct, frozen=True):
     substitute: bytes = b""  # image form, for a block without points
     trigger: tuple[int, int] = (-1, -1)  # byte and bit in %Q: read at its rising edge instead of periodically
     group: str = ""  # the scan group that it belongs to
+    exchange: Exchange | None = None
 
 
 class WriteBlock(msgspec.Struct, frozen=True):

@@ -10,9 +10,10 @@ States::
         ^                   |                                           | one probe every probe_ms
         '-- link is back -- offline <------ link lost                   '--reply--> online
 
-While demoted only the probe is sent, after all that waits, and on a link that others share no more often than its time-out
-costs them a fortieth of the time (``PROBE_SHARE``). An exception is an answer: the device is alive, only that block is bad. Where the device has init
-writes they come first after each connection and each return, and one of them is the probe.
+While demoted only the probe is sent, after all that waits. On a link that others share it comes so seldom that its
+time-outs cost them no more than a fortieth of the time (``PROBE_SHARE``). An exception is an answer: the device is alive,
+only that block is bad. Where the device has init writes they come first after each connection and each return, and one
+of them is the probe.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from drivers.modbus._exchange import ExchangeReader
 from drivers.modbus._init import Initialiser
 from drivers.modbus._read import Reader
 from drivers.modbus._tags import INTERVAL_S, StatisticTags
 from drivers.modbus._write import Writer
-from drivers.modbus.config import ModbusDevice
+from drivers.modbus.config import ModbusDevice, ReadBlock
 from drivers.modbus.link import Job, Link
 from drivers.modbus.pdu import GATEWAY_EXCEPTIONS, Failure, FailureKind, Request
 from drivers.modbus.statistics import BlockStatistics, Statistics
@@ -83,7 +85,8 @@ class DevicePoller:
         self._demoted_until_ns = 0
         self._cost_ns = 0  # what the last request without an answer took from the link
         self.groups = {block.group: BlockStatistics() for block in device.reads if block.group}
-        self._whole = [Reader(self, block) for block in device.reads]
+        self._whole = [self._reader(block) for block in device.reads]
+        self._exchanges = [reader for reader in self._whole if isinstance(reader, ExchangeReader)]
         self._readers = list(self._whole)  # blocks that the device refused are divided here
         self._init = Initialiser(self, device.inits)
         self._tags = StatisticTags(self, device.statistics) if device.statistics else None
@@ -92,6 +95,9 @@ class DevicePoller:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
         self._stopped = False
+
+    def _reader(self, block: ReadBlock) -> Reader:
+        return ExchangeReader(self, block, block.exchange) if block.exchange else Reader(self, block)
 
     # ------------------------------------------------------------ life
 
@@ -206,6 +212,8 @@ class DevicePoller:
         now_ns = time.monotonic_ns()
         for writer in self._writers:
             writer.follow(image, live, now_ns)
+        for exchange in self._exchanges:
+            exchange.follow(image, live=live)
         for reader in self._readers:
             if not reader.periodic and live and reader.rising(image):
                 self.trigger(reader)
@@ -216,7 +224,8 @@ class DevicePoller:
         """No write is open and every output block is as it should be, or the device cannot be reached."""
         if not self.link.connected or self._demoted_until_ns or not self._init.done:
             return True
-        return all(writer.settled for writer in self._writers)
+        settled = all(writer.settled for writer in self._writers)
+        return settled and all(exchange.settled for exchange in self._exchanges)
 
     def report(self) -> dict[str, object]:
         """Statistics of the device, with those of its read blocks under "blocks"."""

@@ -332,3 +332,72 @@ def test_device_when_these_tables_are_wrong_then_their_code(changes: dict[str, A
     with pytest.raises(TickworkError) as caught:
         parse_device({"name": "d", "protocol": "modbus-tcp", "host": "h", **changes})
     assert {problem.code for problem in caught.value.problems} == {code}
+
+
+# ---------------------------------------------------------------- read and write in one request
+
+
+EXCHANGE = {
+    "address": 10, "count": 2, "to": "%IW0", "period_ms": 20, "write_address": 40, "write_count": 2, "from": "%QW1",
+    "safe": [0, 9],
+}  # fmt: skip
+
+
+async def test_exchange_when_outputs_follow_then_one_request_writes_and_reads_other_registers(
+    world: Any, server: TcpDevice, device: Holey
+) -> None:
+    device.holding[10:12] = [0x1111, 0x2222]
+    async with world.polling(world.table(server.port, exchange=[EXCHANGE])) as (poller, image):
+        await world.until(lambda: set(image.quality) == {GOOD}, "read, while nothing is known to write")
+        assert image.words(2) == [0x1111, 0x2222]
+        assert {function for function, _, _ in device.asked} == {3}
+        poller.follow(bytes([0, 0, 7, 0, 8, 0]), live=True)
+        await world.until(lambda: device.holding[40:42] == [7, 8], "written")
+        assert device.writes[0] == bytes.fromhex("17 000a 0002 0028 0002 04 0007 0008")
+        device.holding[10] = 5
+        await world.until(lambda: image.words(1) == [5], "read with the same request")
+
+
+async def test_exchange_when_the_scan_is_gone_then_the_safe_values_do_not_wait_for_the_period(
+    world: Any, server: TcpDevice, device: Holey
+) -> None:
+    block = {**EXCHANGE, "period_ms": 60_000}
+    async with world.polling(world.table(server.port, exchange=[block])) as (poller, image):
+        await world.until(lambda: set(image.quality) == {GOOD}, "read")
+        poller.follow(bytes([0, 0, 7, 0, 8, 0]), live=True)
+        poller.follow(bytes(6), live=False)
+        assert not poller.settled
+        await world.until(lambda: poller.settled, "safe")
+        assert device.holding[40:42] == [0, 9]
+
+
+async def test_exchange_when_the_device_does_not_answer_then_bad_and_only_read_again(
+    world: Any, server: TcpDevice, device: Holey
+) -> None:
+    async with world.polling(world.table(server.port, exchange=[EXCHANGE], failures_max=1)) as (
+        poller,
+        image,
+    ):
+        await world.until(lambda: set(image.quality) == {GOOD}, "read")
+        poller.follow(bytes([0, 0, 7, 0, 8, 0]), live=True)
+        await world.until(lambda: device.writes, "written")
+        server.always = TCP["drop"]
+        await world.until(lambda: poller.state == "offline", "offline")
+        assert GOOD not in image.quality
+        device.asked.clear()
+        await world.until(lambda: device.asked, "a probe")
+        assert device.asked[0] == (3, 10, 2)
+
+
+def test_exchange_when_a_key_is_wrong_then_its_place_and_limits(world: Any) -> None:
+    with pytest.raises(TickworkError) as caught:
+        parse_device(world.table(1, exchange=[{**EXCHANGE, "write_address": 65535, "write_count": 122}]))
+    assert {problem.code for problem in caught.value.problems} == {"DV1003"}
+    with pytest.raises(TickworkError) as caught:
+        parse_device(world.table(1, exchange=[{**EXCHANGE, "write_address": 65535}]))
+    assert [problem.code for problem in caught.value.problems] == ["DV1007"]
+    device = parse_device(world.table(1, exchange=[EXCHANGE]))
+    assert [channel.name for channel in device.outputs] == [
+        f"plant.holding-registers[{at}]" for at in (40, 41)
+    ]
+    assert [channel.safe for channel in device.outputs] == [b"\0\0", b"\x09\0"]

@@ -47,7 +47,9 @@ async def test_gateway_when_one_unit_is_dead_then_the_others_keep_their_rate(
         for unit in units:
             assert pollers[unit].statistics.replies - before[unit] >= 15  # of 20
             assert pollers[unit].state == "online"
-        assert pollers[DEAD].statistics.requests - asked <= probes  # a fortieth of the time, not one each 100 ms
+        assert (
+            pollers[DEAD].statistics.requests - asked <= probes
+        )  # a fortieth of the time, not one each 100 ms
         assert is_bad(int(pollers[DEAD].image.quality[0]))
     finally:
         for poller in pollers.values():

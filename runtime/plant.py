@@ -61,6 +61,7 @@ class ScanSection:
     restart_window_s: int = 60
     realtime: bool = True  # ask the system for real-time priority, locked memory and the rest
     cpus: tuple[int, ...] = ()  # cores for the scan threads, () = any
+    lead_us: int = 50  # how early a cyclic task wakes up to fetch its memory, at most an eighth of its period
     trial_s: int = 2  # how long a new program must run without a fault before it counts as running
 
 
@@ -289,6 +290,7 @@ def _scan(table: Table) -> ScanSection:
         restart_window_s=table.integer("restart_window_s", usual.restart_window_s, low=1, high=86_400),
         realtime=table.flag("realtime", usual.realtime),
         cpus=_cpus(table),
+        lead_us=table.integer("lead_us", usual.lead_us, low=0, high=1000),
         trial_s=table.integer("trial_s", usual.trial_s, low=0, high=600),
     )
     table.done()

@@ -83,6 +83,8 @@ class ScanHost:
             str(self._segments),
             "--cache",
             str(engine_cache(self._cache)),
+            "--lead-us",
+            str(self._section.lead_us),
         ]
         if not self._section.realtime:
             arguments.append("--no-realtime")

@@ -52,18 +52,25 @@ from scan.state import FaultRecord, NodeState, require_transition
 
 GRID_LEAD_NS = 5_000_000  # from start to the first grid point: time for the threads to come up
 THREAD_STACK = 1 << 20
-LEAD_NS, LEAD_PERIODS = 50_000, 8  # a cyclic task wakes up this early, but at most this part of its period
+LEAD_PERIODS = 8  # a cyclic task wakes up at most this part of its period before it is due
 
 
 class Engine:
     """Runs programs against the clock, in the segments of a directory. One a process, driven from one thread."""
 
-    def __init__(self, native: NativeEngine, directory: pathlib.Path, *, use_realtime: bool = True) -> None:
+    def __init__(
+        self,
+        native: NativeEngine,
+        directory: pathlib.Path,
+        *,
+        use_realtime: bool = True,
+        lead_ns: int = 50_000,
+    ) -> None:
         self.native = native
         self.directory = directory
         self.memory = EngineMemory(clocked=True)
         self.grants: list[realtime.Grant] = []
-        self._realtime = use_realtime
+        self._realtime, self._lead_ns = use_realtime, lead_ns
         self._slots = SlotTable()
         self._threads: dict[int, threading.Thread] = {}
         self._program: Program | None = None
@@ -241,7 +248,7 @@ class Engine:
             row = task.slot * w.TASK_STATS_WORDS + w.T_REALTIME
             program.stats_words[row] = priorities[task.spec.priority] if granted.granted else 0
             if granted.granted and task.spec.kind == "cyclic":
-                task.words[w.K_LEAD_NS] = min(task.spec.period_ns // LEAD_PERIODS, LEAD_NS)
+                task.words[w.K_LEAD_NS] = min(task.spec.period_ns // LEAD_PERIODS, self._lead_ns)
         cpu = self._options.get(name, TaskOptions()).cpu
         if cpu >= 0:
             self._note(realtime.set_affinity(cpu))

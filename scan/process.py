@@ -230,12 +230,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dir", type=pathlib.Path, required=True, help="segment directory")
     parser.add_argument("--cache", type=pathlib.Path, help="where compiled code is kept")
     parser.add_argument("--cpu", type=int, default=-1, help="CPU for all threads of this process")
+    parser.add_argument("--lead-us", type=int, default=50, help="how early a cyclic task wakes up")
     parser.add_argument("--no-realtime", action="store_true", help="ordinary scheduling, memory not locked")
     options = parser.parse_args(arguments)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     lines = _read_lines()
     try:
-        engine = Engine(load_engine(options.cache), options.dir, use_realtime=not options.no_realtime)
+        native, realtime_wanted = load_engine(options.cache), not options.no_realtime
+        engine = Engine(native, options.dir, use_realtime=realtime_wanted, lead_ns=options.lead_us * 1000)
     except TickworkError as error:
         _send({"event": "failed", "problems": msgspec.to_builtins(error.problems)})
         return 1

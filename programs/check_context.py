@@ -202,6 +202,10 @@ class Context:
             return self.interfaces[source.name].is_a(self.interfaces[target.name])
         return False
 
+    def related(self, one: hir.Interface, other: hir.Type) -> bool:
+        """Whether both may be the same instance: any two interfaces, or an interface and what implements it."""
+        return isinstance(other, hir.Interface) or self.is_a(other, one)
+
     def common(self, left: hir.Type, right: hir.Type) -> hir.Type | None:
         return types.common(left, right, self.dialect)
 

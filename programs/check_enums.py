@@ -60,7 +60,7 @@ class Enumerations:
                 continue
             seen.add(value.name.name.upper())
             pairs.append((value.name.name, number))
-        return hir.Enum(hint, base.type, tuple(pairs))
+        return hir.Enum(hint, base.type, tuple(pairs), named=spec.base is not None)
 
     def _enum_values(
         self, spec: ast.EnumType, scope: Scope, base: hir.Elementary

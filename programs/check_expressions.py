@@ -194,7 +194,7 @@ class BodyExpressions(BodyProperties):
         upper = node.name.upper()
         if isinstance(want, hir.Enum):
             found = self.scope.find(upper)
-            if found is None or (isinstance(found, EnumValueSymbol) and found.ambiguous):
+            if found is None or isinstance(found, EnumValueSymbol):
                 for value, number in want.values:
                     if value.upper() == upper:
                         return Value(hir.Constant(want, number, self.line(node)), want)
@@ -378,6 +378,9 @@ class BodyExpressions(BodyProperties):
         place = found.place if isinstance(found, PlaceMeaning) else None
         # The target was read through: the reference itself is what is assigned.
         load = place.reference if isinstance(place, hir.DerefPlace) else None
+        if isinstance(found, PlaceMeaning) and isinstance(found.type, hir.Ref) and self.context.loose:
+            load = hir.Load(found.place, found.type, self.line(node))
+            self.mark_written(found.root, target)
         if not isinstance(load, hir.Load) or not isinstance(load.type, hir.Ref):
             self.error(
                 "ST3020",

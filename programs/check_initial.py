@@ -65,7 +65,7 @@ class Initials:
         node = symbol.node
         scope = Scope(symbol.scope or self.context.root, symbol.owner)
         if node is not None and node.initial is not None and kind is not types.UNKNOWN:
-            given = self._given(node.initial, kind, scope, symbol)
+            given = self._given(_bound(node), kind, scope, symbol)
             symbol.variable.init = given if given is not None else symbol.variable.init
         elif node is not None and isinstance(node.type, ast.NamedType) and node.type.arguments:
             symbol.variable.init = self._arguments(node.type, kind, scope)
@@ -304,6 +304,16 @@ class Initials:
             if symbol is not None:
                 return symbol.variable.name.lower()
         return upper.lower()
+
+
+def _bound(node: ast.Variable) -> ast.Expression:
+    """The initial value; ``REF= x`` (CODESYS) is REF(x)."""
+    assert node.initial is not None
+    if node.initial_op != "REF=":
+        return node.initial
+    start, end = node.initial.start, node.initial.end
+    argument = ast.Argument(start, end, None, node.initial)
+    return ast.Call(start, end, ast.Name(start, end, "REF"), [argument])
 
 
 def _static_path(place: hir.Place) -> str | None:

@@ -176,8 +176,8 @@ class BodyOperators(BodyPlaces):
         return Value(hir.Binary(_NAMES[op], one, other, computed, line), kind)
 
     def _enum_base(self, value: Value) -> Value:
-        """CODESYS calculates with the numbers of enumerations."""
-        if self.context.loose and isinstance(value.type, hir.Enum):
+        """The number of an enumeration that may be calculated with."""
+        if isinstance(value.type, hir.Enum) and self.counts(value.type):
             base = types.ELEMENTARY[value.type.base.name]
             return Value(self.coerce(value.expr, base), base)
         return value
@@ -310,7 +310,7 @@ class BodyOperators(BodyPlaces):
         literal, other = (left, right) if left.literal else (right, left)
         if types.is_bool(other.type) and not self.literal_fits(literal, other.type):
             return None
-        if isinstance(other.type, hir.Enum) and self.context.loose:
+        if isinstance(other.type, hir.Enum) and self.counts(other.type):
             return types.ELEMENTARY[other.type.base.name]
         if not self._numeric(other.type) and not self.literal_fits(literal, other.type):
             return None
@@ -325,6 +325,8 @@ class BodyOperators(BodyPlaces):
         for one, other in ((left, right), (right, left)):
             if isinstance(one.type, hir.Interface | hir.Ref) and other.type == types.NULL:
                 return one.type
+            if isinstance(one.type, hir.Interface) and isinstance(other.type, hir.Interface | hir.Instance):
+                return one.type if self.context.related(one.type, other.type) else None
         return self.context.common(left.type, right.type)
 
     def _comparand(self, value: Value, kind: hir.Type) -> hir.Expression:
@@ -347,6 +349,7 @@ class BodyOperators(BodyPlaces):
 
     def _bitwise(self, op: str, left: Value, right: Value, node: Spanned, want: hir.Type | None) -> Value:
         line = self.line(node)
+        left, right = self._enum_base(left), self._enum_base(right)
         left, right = self._bit_literal(left, right, want), self._bit_literal(right, left, want)
         kind = self.context.common(left.type, right.type)
         if kind is None or kind is types.UNKNOWN:

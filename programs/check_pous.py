@@ -25,6 +25,9 @@ class Units:
     def headers(self) -> None:
         """Bases, interfaces, and the types of all variables."""
         symbols = list(self.context.pous.values())
+        for symbol in symbols:
+            # A bound may be a constant that is declared further down, or in another unit.
+            self.initials.symbols.update((member.variable, member) for member in symbol.members.values())
         for interface in self.context.interfaces.values():
             self._interface_bases(interface)
         for symbol in symbols:
@@ -87,6 +90,8 @@ class Units:
     def _interface_bases(self, symbol: InterfaceSymbol) -> None:
         for name in symbol.node.extends:
             text = ".".join(part.name for part in self.context.path(name))
+            if self.context.loose and text.upper() == "__SYSTEM.IQUERYINTERFACE":
+                continue  # CODESYS asks for it where __QUERYINTERFACE is used; here every interface can be asked
             found = self.resolver.find_type(text, Scope(symbol.scope))
             if isinstance(found, InterfaceSymbol) and symbol not in found.all():
                 symbol.bases.append(found)

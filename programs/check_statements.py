@@ -8,6 +8,7 @@ from programs import ast, hir, types
 from programs.check_expressions import BodyExpressions
 from programs.check_meanings import CallableMeaning, PlaceMeaning
 from programs.check_values import Value
+from scan.abi import IecType
 
 
 class Body(BodyExpressions):
@@ -151,15 +152,14 @@ class Body(BodyExpressions):
     def _case(self, node: ast.Case) -> None:
         selector = self.settle(self.expression(node.selector))
         kind = selector.type
-        allowed = (
-            types.is_integer(kind) or isinstance(kind, hir.Enum) or types.is_bits(kind) or types.is_bool(kind)
-        )
+        discrete = (*types.INTEGERS, *types.BITS, *types.CHARS, *types.TIMES, IecType.BOOL)
+        allowed = isinstance(kind, hir.Enum) or types.is_kind(kind, *discrete)
         if not allowed and not selector.unknown:
             self.error(
                 "ST4010",
                 node.selector,
                 "CASE needs a whole number or an enumeration",
-                expected="an integer, bit string or enumeration",
+                expected="an integer, bit string, enumeration, character or time",
                 found=types.type_name(kind),
                 remedy="use IF … ELSIF for other types",
             )
@@ -173,7 +173,15 @@ class Body(BodyExpressions):
             branches.append((ranges, self.body(branch.body)))
         otherwise = self.body(node.otherwise) if node.otherwise is not None else []
         if not selector.unknown:
-            self.output.append(hir.Case(selector.expr, branches, otherwise, self.line(node)))
+            self.output.append(hir.Case(self._ordinal(selector), branches, otherwise, self.line(node)))
+
+    def _ordinal(self, selector: Value) -> hir.Expression:
+        """The selector as the number that labels are: characters by their code, times by their nanoseconds."""
+        if types.is_kind(selector.type, *types.TIMES):
+            return hir.Convert(selector.expr, types.LINT, "bits", selector.expr.line)
+        if types.is_kind(selector.type, *types.CHARS):
+            return hir.Convert(selector.expr, types.UDINT, "to", selector.expr.line)
+        return selector.expr
 
     def _label(
         self, label: ast.CaseLabel, selector: Value, seen: list[tuple[int, int]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from programs import ast, hir
@@ -86,8 +87,9 @@ def _report_recursion(context: Context, circle: list[str]) -> None:
     if symbol is None or symbol.node is None:
         return
     name = symbol.node.name if isinstance(symbol.node, ast.Pou | ast.Action) else symbol.node
-    # CODESYS allows methods that call themselves; the depth of calls is watched at run time.
-    allowed = context.loose and symbol.kind == "method"
+    # CODESYS allows methods that call themselves. A call through an interface or a derived block may end in
+    # another instance, as in a tree of them. The depth of calls is watched at run time.
+    allowed = symbol.kind == "method" and (context.loose or _through_others(context, circle))
     context.diagnostics.report(
         "ST4011",
         name,
@@ -96,6 +98,14 @@ def _report_recursion(context: Context, circle: list[str]) -> None:
         found=" calls ".join(circle),
         remedy="write a loop instead; recursion is not allowed in IEC 61131-3",
         severity="warning" if allowed else "error",
+    )
+
+
+def _through_others(context: Context, circle: list[str]) -> bool:
+    """Whether one of the calls goes to whatever method the instance has."""
+    return any(
+        called not in context.calls.get(caller, ())
+        for caller, called in itertools.pairwise(circle)
     )
 
 

@@ -121,9 +121,17 @@ class BodyValues:
             return False
         if types.is_integer(target) or types.is_bits(target) or types.is_bool(target):
             return types.holds(target, number) or self._pattern_fits(number, target)
-        if isinstance(target, hir.Enum | hir.Ref) or types.is_kind(target, *types.CHARS):
+        if isinstance(target, hir.Interface):
+            return self.context.loose and number == 0
+        if isinstance(target, hir.Enum):
+            return self.counts(target) and types.holds(types.ELEMENTARY[target.base.name], number)
+        if isinstance(target, hir.Ref) or types.is_kind(target, *types.CHARS):
             return self.context.loose and types.holds(target, number)
         return types.is_kind(target, *types.DURATIONS) and number == 0 and self.context.loose
+
+    def counts(self, kind: hir.Type) -> bool:
+        """Whether it is an enumeration that may be used as the number that it is."""
+        return isinstance(kind, hir.Enum) and (kind.named or self.context.loose)
 
     def _pattern_fits(self, number: int, target: hir.Type) -> bool:
         """CODESYS takes 16#FFFF for an INT, and -1 for a WORD."""
@@ -137,7 +145,7 @@ class BodyValues:
         """A literal as a constant of a type that it fits."""
         value = constant.value
         assert not isinstance(value, str)
-        if isinstance(target, hir.Ref):
+        if isinstance(target, hir.Ref | hir.Interface):
             return hir.Constant(target, int(value), constant.line)
         return hir.Constant(target, constants.normal(target, value), constant.line)
 

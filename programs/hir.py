@@ -44,6 +44,8 @@ class Enum:
     name: str
     base: IecType
     values: tuple[tuple[str, int], ...]
+    # Declared with its base type: a type with named values (6.4.4.3), whose other values may be used as well.
+    named: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

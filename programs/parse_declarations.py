@@ -291,6 +291,9 @@ class Declarations(Charts):
             opened = self.i
             kind = self.keys[opened]
             self.i += 1
+            if self.keys[self.i] in ACCESS_WORDS and self.key(1) not in ("GET", "SET"):
+                access = self.keys[self.i]  # CODESYS writes it behind the word
+                self.i += 1
             self.accept(";")
             self.end_line()
             if self.keys[self.i] in ("GET", "SET", "END_PROPERTY") or self.keys[self.i] in ACCESS_WORDS:

@@ -184,6 +184,12 @@ class Expressions(Atoms):
         if self.kind(1) == NAME and self.key(2) == ":=" and self._is_structure():
             return self.structure_initial()
         self.i += 1
+        if self.in_initial and self.keys[self.i] == ")":
+            self.other_dialect(
+                "an empty list of initial values", "codesys", at=(self.starts[i], self.ends[i])
+            )
+            self.i += 1
+            return ast.StructInitial(self.starts[i], self.ends[self.i - 1], [])
         self.count_operator()
         self.enter()
         inner = self.expression()

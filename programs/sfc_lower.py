@@ -79,16 +79,17 @@ class _Chart:
 
     def _well_formed(self) -> bool:
         initial = [step for step in self.node.steps if step.initial]
-        if len(initial) != 1:
-            where = initial[1] if len(initial) > 1 else self.node.steps[0] if self.node.steps else self.node
-            self._error(
-                where,
-                f"a chart has one INITIAL_STEP, this one has {len(initial)}",
-                "one INITIAL_STEP",
-                str(len(initial)),
-                "declare exactly one of the steps as INITIAL_STEP",
-            )
+        networks = self._networks()
+        first: dict[str, ast.Step] = {}
+        if not initial:
+            self._initial_steps(self.node.steps[0] if self.node.steps else self.node, 0)
             return False
+        for step in initial:
+            network = networks[step.name.name.upper()]
+            if network in first:
+                self._initial_steps(step, sum(networks[one.name.name.upper()] == network for one in initial))
+                return False
+            first[network] = step
         ok = True
         for transition in self.node.transitions:
             for name in (*transition.sources, *transition.targets):
@@ -100,13 +101,37 @@ class _Chart:
                     )
                     ok = False
         if ok:
-            self._reachable(initial[0])
+            self._reachable()
         return ok
 
-    def _reachable(self, initial: ast.Step) -> None:
+    def _initial_steps(self, where: ast.Node, count: int) -> None:
+        self._error(
+            where,
+            f"a chart has one INITIAL_STEP, this one has {count}",
+            "one INITIAL_STEP",
+            str(count),
+            "declare exactly one of the steps as INITIAL_STEP",
+        )
+
+    def _networks(self) -> dict[str, str]:
+        """For each step one that stands for all that are connected with it: a body may hold several charts (6.7.1)."""
+        found = {step.name.name.upper(): step.name.name.upper() for step in self.node.steps}
+
+        def representative(name: str) -> str:
+            while found.get(name, name) != name:
+                name = found[name]
+            return name
+
+        for transition in self.node.transitions:
+            names = [name.name.upper() for name in (*transition.sources, *transition.targets)]
+            for name in names[1:]:
+                found[representative(name)] = representative(names[0])
+        return {name: representative(name) for name in found}
+
+    def _reachable(self) -> None:
         targets = {name.name.upper() for t in self.node.transitions for name in t.targets}
         for step in self.node.steps:
-            if step is not initial and step.name.name.upper() not in targets:
+            if not step.initial and step.name.name.upper() not in targets:
                 self.body.context.warn(
                     "ST4103",
                     step.name,
@@ -163,11 +188,12 @@ class _Chart:
 
     def _emit(self) -> None:
         started = self._kept("sfc_started")
-        initial = next(step for step in self.node.steps if step.initial)
 
         def start() -> None:
             self._assign(started, self._bool(True))
-            self._set_step(self.steps[initial.name.name.upper()])
+            for step in self.node.steps:
+                if step.initial:
+                    self._set_step(self.steps[step.name.name.upper()])
 
         first = self.body.statements_of(start)
         later = self.body.statements_of(self._evolve)

@@ -270,7 +270,9 @@ def _fit_reference(source: hir.Type, target: hir.Type, dialect: str) -> Fit:
 
 
 def _fit_enum(source: hir.Type, target: hir.Type, dialect: str) -> Fit:
-    if dialect == "iec" or (isinstance(source, hir.Enum) and isinstance(target, hir.Enum)):
+    if isinstance(source, hir.Enum) and isinstance(target, hir.Enum):
+        return Fit.NO
+    if dialect == "iec" and not any(isinstance(kind, hir.Enum) and kind.named for kind in (source, target)):
         return Fit.NO
     if isinstance(source, hir.Enum):
         return fit(ELEMENTARY[source.base.name], target, dialect)

@@ -153,7 +153,10 @@ class _Verifier:
                 self.value(node.right)
                 strings = isinstance(node.left.type, hir.String) and isinstance(node.right.type, hir.String)
                 references = isinstance(node.left.type, hir.Ref) and isinstance(node.right.type, hir.Ref)
-                if not strings and not references:
+                objects = isinstance(node.left.type, hir.Interface) and isinstance(
+                    node.right.type, hir.Interface
+                )
+                if not strings and not references and not objects:
                     self.same(node.line, node.left.type, node.right.type, "compare")  # type: ignore[arg-type]
             case hir.Intrinsic():
                 for argument in node.arguments:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ExchangeReader(Reader):
     """Writes and reads in one go (FC 23). While it is not known what to write it only reads (FC 3)."""
 
-    __slots__ = ("_exchange", "_live", "_read_only", "_sending", "_target", "_written")
+    __slots__ = ("_exchange", "_live", "_read_only", "_sending", "_target", "_urgent", "_written")
 
     def __init__(self, poller: DevicePoller, block: ReadBlock, exchange: Exchange) -> None:
         super().__init__(poller, block)
@@ -26,6 +26,7 @@ class ExchangeReader(Reader):
         self._read_only = self._request
         self._target: bytes | None = None  # what the device shall have, None: whatever it has
         self._live = False
+        self._urgent = False  # the scan has gone since the last request
         self._sending: bytes | None = None
         self._written: bytes | None = None  # what the device is known to have, None: unknown
 
@@ -33,9 +34,11 @@ class ExchangeReader(Reader):
         """What is to be written from now on. Safe values do not wait for the period."""
         exchange = self._exchange
         self._target = fetch_registers(image, exchange.offset, exchange.count) if live else exchange.safe
-        if self._live and not live and not self._open and self._target is not None:
-            self._poller.trigger(self)
+        self._urgent = not live and (self._urgent or self._live)
         self._live = live
+        if self._urgent and not self._open and self._target is not None:
+            self._urgent = False
+            self._poller.trigger(self)
 
     @property
     def settled(self) -> bool:

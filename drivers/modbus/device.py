@@ -11,7 +11,7 @@ States::
         '-- link is back -- offline <------ link lost                   '--reply--> online
 
 While demoted only the probe is sent, after all that waits. On a link that others share it comes so seldom that its
-time-outs cost them no more than a fortieth of the time (``PROBE_SHARE``). An exception is an answer: the device is alive,
+time-outs cost them no more than a fortieth of the time (``PROBE_SHARE``). An exception is an answer: the device lives,
 only that block is bad. Where the device has init writes they come first after each connection and each return, and one
 of them is the probe.
 """

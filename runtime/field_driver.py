@@ -96,6 +96,7 @@ class Family(Protocol):
 # Protocol -> module and name of its family. Imported when a plant has such a device: asyncua alone takes a second.
 FAMILIES = {
     "modbus": ("runtime.field_modbus", "ModbusFamily"),
+    "opcua": ("runtime.field_opcua", "OpcUaFamily"),
     "mqtt": ("runtime.field_mqtt", "MqttFamily"),
 }
 

@@ -1,15 +1,21 @@
-"""The server's application certificate: made at the first start, kept with its key in the node's state directory.
+"""The node's application certificate and the certificates that it trusts.
 
-Profile: OPC 10000-6 §6.2.2 (ApplicationUri as URI SAN, host names as DNS and IP SANs, key usage, extended key usage).
+One certificate serves the server and the client driver; it is made at the first start and kept with its key in the
+node's state directory. Profile: OPC 10000-6 §6.2.2 (ApplicationUri as URI SAN, host names as DNS and IP SANs, key
+usage, extended key usage). Clients and servers that we trust are apart: a device that we read from may not
+therefore come in.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import ipaddress
 import os
 import pathlib
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -25,6 +31,7 @@ log = structlog.get_logger("tickwork.opcua")
 KEY_BITS = 2048
 REJECTED_MAX = 100
 VALID_DAYS = 5 * 365
+WARN_DAYS = 60  # before it ends people are told: a certificate is replaced in working hours, with its clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +41,142 @@ class CertificateFiles:
     trusted: pathlib.Path  # folder of trusted client certificates, DER
     rejected: pathlib.Path  # folder of refused ones, for an administrator to move to ``trusted``
 
+    @property
+    def of_servers(self) -> CertificateFiles:
+        """The same identity with the lists for servers that the client driver connects to."""
+        folder = self.certificate.parent / "servers"
+        return CertificateFiles(self.certificate, self.key, folder / "trusted", folder / "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What people want to know about the own certificate."""
+
+    application_uri: str
+    hosts: tuple[str, ...]
+    fingerprint: str
+    not_after: datetime.datetime
+
+    @property
+    def days_left(self) -> int:
+        """Whole days; negative when it has ended."""
+        return (self.not_after - datetime.datetime.now(datetime.UTC)).days
+
+    @property
+    def warning(self) -> str:
+        """What to do about it, "" while nothing is."""
+        if self.days_left < 0:
+            return f"the OPC UA certificate ended on {self.not_after:%Y-%m-%d}: run `tickwork opcua renew`"
+        if self.days_left < WARN_DAYS:
+            return f"the OPC UA certificate ends in {self.days_left} days: run `tickwork opcua renew`"
+        return ""
+
 
 def application_uri(node: str) -> str:
     return f"urn:{socket.gethostname()}:tickwork:{node}"
 
 
-def ensure_certificate(directory: pathlib.Path, node: str, hosts: tuple[str, ...] = ()) -> CertificateFiles:
-    """Existing files, or a new key and self-signed certificate. Raises TickworkError UA1002 on unusable files."""
-    files = CertificateFiles(
+def files_in(directory: pathlib.Path) -> CertificateFiles:
+    return CertificateFiles(
         directory / "own.der", directory / "own.pem", directory / "trusted", directory / "rejected"
     )
-    for folder in (directory, files.trusted, files.rejected):
+
+
+def ensure_certificate(directory: pathlib.Path, node: str, hosts: tuple[str, ...] = ()) -> CertificateFiles:
+    """Existing files, or a new key and self-signed certificate. Raises TickworkError UA1002 on unusable files."""
+    files = files_in(directory)
+    for folder in (
+        directory,
+        files.trusted,
+        files.rejected,
+        files.of_servers.trusted,
+        files.of_servers.rejected,
+    ):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if files.certificate.exists() and files.key.exists():
-        _check(files)
-        return files
-    key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
-    certificate = _self_signed(key, node, hosts)
-    descriptor = os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+    with _locked(directory):  # the gate and the field process may both be the first
+        if not (files.certificate.exists() and files.key.exists()):
+            _make(files, application_uri(node), hosts, VALID_DAYS)
+    own_certificate(files)
     return files
 
 
+def renew_certificate(
+    directory: pathlib.Path, node: str, hosts: tuple[str, ...] = (), days: int = VALID_DAYS
+) -> CertificateFiles:
+    """A new key and certificate with the ApplicationUri and names of the old one; the old pair stays beside it.
+
+    A running server takes the new pair for new connections. Its clients have to trust the new certificate.
+    """
+    files = files_in(directory)
+    uri, names = application_uri(node), hosts
+    with contextlib.suppress(Exception):  # an unusable old pair is what renewal is for
+        facts = certificate_facts(own_certificate(files))
+        uri, names = facts.application_uri, tuple(dict.fromkeys((*facts.hosts, *hosts)))
+    with _locked(directory):
+        for path in (files.certificate, files.key):
+            if path.exists():
+                path.replace(path.with_name(path.name + ".old"))
+        _make(files, uri, names, days)
+    return files
+
+
+def own_certificate(files: CertificateFiles) -> x509.Certificate:
+    """Raises TickworkError UA1002 when certificate or key cannot be used."""
+    try:
+        certificate = x509.load_der_x509_certificate(files.certificate.read_bytes())
+        key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
+        same = certificate.public_key() == key.public_key()
+    except (OSError, ValueError, TypeError) as error:
+        raise _unusable(files, str(error)) from error
+    if not same:
+        raise _unusable(files, "the key does not belong to the certificate")
+    return certificate
+
+
+def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
+    uris: list[str] = []
+    hosts: list[str] = []
+    with contextlib.suppress(x509.ExtensionNotFound):
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        hosts = names.get_values_for_type(x509.DNSName)
+        hosts += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return CertificateFacts(
+        uris[0] if uris else "", tuple(hosts), fingerprint(certificate), certificate.not_valid_after_utc
+    )
+
+
+@contextlib.contextmanager
+def _locked(directory: pathlib.Path) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (directory / ".lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _make(files: CertificateFiles, uri: str, hosts: tuple[str, ...], days: int) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+    certificate = _self_signed(key, uri, hosts, days)
+    text = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    _write(files.key, text)
+    _write(files.certificate, certificate.public_bytes(serialization.Encoding.DER))
+
+
+def _write(path: pathlib.Path, data: bytes) -> None:
+    """Whole or not at all; for the owner's eyes."""
+    temporary = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        stream.write(data)
+    temporary.replace(path)
+
+
 class TrustList:
-    """The client certificates in ``trusted``; refused ones are kept in ``rejected`` for an administrator to approve."""
+    """The certificates in ``trusted``; refused ones are kept in ``rejected`` for an administrator to approve.
+
+    Both folders are looked at anew each time: no restart is needed.
+    """
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
@@ -73,7 +184,7 @@ class TrustList:
     def accepts(self, certificate: bytes) -> bool:
         """``certificate`` is DER, possibly followed by its chain; validity dates count, a chain alone does not."""
         try:
-            leaf = x509.load_der_x509_certificate(certificate)
+            leaf = x509.load_der_x509_certificate(leaf_of(certificate))
         except ValueError:
             return False
         now = datetime.datetime.now(datetime.UTC)
@@ -85,9 +196,7 @@ class TrustList:
         # Bounded, or a stranger fills the disk with certificates.
         if not rejected.exists() and len(list(self._files.rejected.iterdir())) < REJECTED_MAX:
             rejected.write_bytes(leaf.public_bytes(serialization.Encoding.DER))
-        log.warning(
-            "client certificate is not trusted", subject=leaf.subject.rfc4514_string(), fingerprint=name
-        )
+        log.warning("certificate is not trusted", subject=leaf.subject.rfc4514_string(), fingerprint=name)
         return False
 
     def _trusted(self) -> set[str]:
@@ -100,20 +209,17 @@ class TrustList:
         return found
 
 
+def leaf_of(chain: bytes) -> bytes:
+    """The first certificate of DER certificates that follow one another (OPC 10000-6 §6.2.6)."""
+    if len(chain) < 4 or chain[0] != 0x30 or not chain[1] & 0x80:
+        return chain
+    count = chain[1] & 0x7F
+    return chain[: 2 + count + int.from_bytes(chain[2 : 2 + count], "big")]
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 in hex; names the files in ``trusted`` and ``rejected``."""
     return certificate.fingerprint(hashes.SHA256()).hex()
-
-
-def _check(files: CertificateFiles) -> None:
-    try:
-        certificate = x509.load_der_x509_certificate(files.certificate.read_bytes())
-        key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
-        same = certificate.public_key() == key.public_key()
-    except (OSError, ValueError, TypeError) as error:
-        raise _unusable(files, str(error)) from error
-    if not same:
-        raise _unusable(files, "the key does not belong to the certificate")
 
 
 def _unusable(files: CertificateFiles, found: str) -> Exception:
@@ -127,10 +233,10 @@ def _unusable(files: CertificateFiles, found: str) -> Exception:
     )
 
 
-def _self_signed(key: rsa.RSAPrivateKey, node: str, hosts: tuple[str, ...]) -> x509.Certificate:
+def _self_signed(key: rsa.RSAPrivateKey, uri: str, hosts: tuple[str, ...], days: int) -> x509.Certificate:
     name = x509.Name(
         [
-            x509.NameAttribute(NameOID.COMMON_NAME, f"tickwork {node}"[:64]),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"tickwork {uri.rpartition(':')[2]}"[:64]),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tickwork"),
         ]
     )
@@ -154,8 +260,8 @@ def _self_signed(key: rsa.RSAPrivateKey, node: str, hosts: tuple[str, ...]) -> x
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
-        .add_extension(_names(node, hosts), critical=False)
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(_names(uri, hosts), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(extended, critical=False)
@@ -164,8 +270,8 @@ def _self_signed(key: rsa.RSAPrivateKey, node: str, hosts: tuple[str, ...]) -> x
     )
 
 
-def _names(node: str, hosts: tuple[str, ...]) -> x509.SubjectAlternativeName:
-    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(application_uri(node))]
+def _names(uri: str, hosts: tuple[str, ...]) -> x509.SubjectAlternativeName:
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
     for host in dict.fromkeys((socket.gethostname(), "localhost", "127.0.0.1", *hosts)):
         try:
             names.append(x509.IPAddress(ipaddress.ip_address(host)))

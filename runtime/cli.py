@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from runtime import (
+    cli_alarms,
     cli_deploy,
     cli_language,
     cli_modbus,
@@ -54,6 +55,7 @@ for part in (
     cli_system,
 ):
     app.add_typer(part.app)
+app.add_typer(cli_alarms.app, name="alarms")
 app.add_typer(cli_modbus.app, name="modbus")
 app.add_typer(cli_opcua.app, name="opcua")
 

@@ -1,6 +1,17 @@
 """Error codes of the edge node; each has a page ``docs/errors/<code>.md``."""
 
 CODES: dict[str, str] = {
+    "AL1001": "Invalid or double name of an alarm",
+    "AL1002": "Incomplete definition of an alarm",
+    "AL1003": "The expression of an alarm cannot be understood",
+    "AL1004": "The variable of an alarm does not exist",
+    "AL1005": "The variable of an alarm has no such state",
+    "AL1006": "The attribute 'alarm' of a variable cannot be understood",
+    "AL2001": "The alarms' file cannot be used",
+    "AL2002": "The alarms cannot be stored",
+    "AL3001": "The alarm engine does not work",
+    "AL3002": "The order about alarms is not understood",
+    "AL3003": "The order about an alarm was refused",
     "PL1001": "The plant file is no valid TOML",
     "PL1002": "Unknown key in the plant file",
     "PL1003": "Missing key in the plant file",

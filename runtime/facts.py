@@ -29,6 +29,7 @@ class GateJob(msgspec.Struct, frozen=True):
     recorder: RecorderSection = RecorderSection()
     metrics_port: int = 0
     alarms: tuple[Definition, ...] = ()
+    channels: tuple[str, ...] = ()  # device of each input channel, as numbered in the inputs segment
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ def gate_job(plant: Plant, segments: pathlib.Path, state: pathlib.Path) -> GateJ
         plant.recorder,
         plant.metrics_port,
         plant.alarms,
+        tuple(channel.device for channel in plant.io_map().inputs),
     )
 
 

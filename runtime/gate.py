@@ -21,9 +21,11 @@ import structlog
 
 import scan
 from runtime import control, log
+from runtime.alarm_desk import AlarmDesk
 from runtime.commander import Commander
 from runtime.control import Message, Peer
 from runtime.facts import Facts, GateJob
+from runtime.gate_alarms import NodeAlarms
 from runtime.gate_journal import RECENT, Journal
 from runtime.gate_lane import GateLane
 from runtime.gate_link import GateLink, describe_link
@@ -65,12 +67,14 @@ class Gate:
         self._metrics = NodeMetrics(self._view, lambda: self._facts)
         self._lane = GateLane(self._view, scan.CommandLane.open(self._job.segments, LANE))
         self._commander = Commander(self._view, self._lane, self._journal.note, self._order, time.time_ns)
+        self._alarms = self._make_alarms()
         try:
             await self._local.start()
             self._add_servers()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._run_link())
                 group.create_task(self._tend())
+                group.create_task(self._alarms.run())
                 if self._job.recorder.enabled:
                     group.create_task(self._recorder().run())
                 for server in self._servers:
@@ -112,6 +116,17 @@ class Gate:
             section=self._job.recorder, node=self._job.name, now_ns=time.time_ns, note=note,
         )  # fmt: skip
 
+    # ---------------------------------------------------------------- alarms
+
+    def _make_alarms(self) -> NodeAlarms:
+        """It reads and writes in a thread, so it has a view of its own."""
+        channels = self._job.channels
+        return NodeAlarms(
+            scan.NodeView.open(self._job.segments), state=self._job.state, definitions=self._job.alarms,
+            facts=lambda: self._facts, buffered=lambda: self._link.buffer.pending if self._link else 0,
+            sources=lambda row: channels[row] if row < len(channels) else "inputs",
+        )  # fmt: skip
+
     # ---------------------------------------------------------------- servers
 
     def _add_servers(self) -> None:
@@ -140,7 +155,7 @@ class Gate:
             await asyncio.sleep(ENROLMENT_CHECK_S)
         link = GateLink(
             self._job, self._view, enrolment, self._commander,
-            facts=lambda: self._facts, status=self._status, deploy=self._deploy,
+            facts=lambda: self._facts, status=self._status, deploy=self._deploy, alarms=self._alarms,
         )  # fmt: skip
         for event in self._journal.recent(RECENT):  # what happened before there was a link
             link.note(event)
@@ -165,7 +180,7 @@ class Gate:
             await asyncio.sleep(STATUS_S)
 
     def _status(self) -> Status:
-        return status(
+        made = status(
             self._facts,
             self._view,
             time_ns=time.time_ns(),
@@ -174,6 +189,7 @@ class Gate:
             buffered=self._link.buffer.pending if self._link else 0,
             lost=self._link.buffer.lost if self._link else 0,
         )
+        return msgspec.structs.replace(made, alarms=self._alarms.health)
 
     # ---------------------------------------------------------------- orders to the parent
 
@@ -195,6 +211,8 @@ class Gate:
         }  # fmt: skip
         if op in known:
             return await known[op](arguments, user)
+        if op.startswith("alarm"):
+            return await AlarmDesk(self._alarms).answer(op, arguments, user)
         if op == "cold":
             await self._order("cold", user)
             return {}

@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 import programs
 import scan
 from runtime import control
+from runtime.alarm_desk import AlarmDesk
 from runtime.commander import Commander
 from runtime.facts import Facts, GateJob
+from runtime.gate_alarms import NodeAlarms
 from runtime.link import (
     ARTIFACT_SIGNED,
     Batch,
@@ -34,6 +36,7 @@ from runtime.link import (
 from runtime.plant import SupervisorSection
 from runtime.state import StateDirectory, write_atomically
 from runtime.uplink import State, Uplink
+from runtime.uplink_alarms import AlarmForwarder
 from runtime.uplink_buffer import Buffer
 from runtime.uplink_client import LinkClient
 from runtime.uplink_identity import Enrolment, Identity, check_url
@@ -61,6 +64,7 @@ class GateLink:
         facts: Callable[[], Facts],
         status: Callable[[], Status],
         deploy: Deployer,
+        alarms: NodeAlarms,
     ) -> None:
         self._signer = Ed25519PublicKey.from_public_bytes(base64.b64decode(enrolment.supervisor_key))
         self._section = job.supervisor or SupervisorSection(enrolment.url)
@@ -83,6 +87,8 @@ class GateLink:
             came_up=self._came_up,
             ordered=self._take_orders,
         )
+        self._alarms = alarms
+        self._alarm_forwarder = AlarmForwarder(alarms, self.uplink, self.client.wake)
         self._reporter: Reporter | None = None
         self._digest = ""
         self._symbols: tuple[scan.Symbol, ...] = ()
@@ -96,6 +102,7 @@ class GateLink:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.client.run())
             group.create_task(self._report())
+            group.create_task(self._alarm_forwarder.run())
 
     def close(self) -> None:
         for task in self._work:
@@ -181,6 +188,7 @@ class GateLink:
         self.uplink.resume(self._description())
         self.uplink.say(self._status())
         self._everything = True
+        self._alarm_forwarder.describe()
 
     # ---------------------------------------------------------------- orders
 
@@ -215,6 +223,8 @@ class GateLink:
             self.uplink.fetched(Fetched(order.id, b"", problem))
 
     async def _carry_out_command(self, order: Command) -> CommandResult:
+        if order.kind == "alarm":
+            return await AlarmDesk(self._alarms).carry_out(order, time.time_ns())
         outcome = await self._commander.execute(order, "supervisor")
         return CommandResult(
             order.id, outcome.state, outcome.scan, time.time_ns(), outcome.value, outcome.problem  # type: ignore[arg-type]

@@ -135,7 +135,7 @@ class Uplink:
 
     # ---------------------------------------------------------------- what the node says
 
-    def append(self, make: Callable[[int], Batch | link.Journal], now_ns: int) -> int:
+    def append(self, make: Callable[[int], Batch | link.Journal | link.Alarms], now_ns: int) -> int:
         """Stores a durable message; ``make`` gets its seq."""
         return self._buffer.append(link.encode(make(self._buffer.next_seq)), now_ns)
 

@@ -27,6 +27,7 @@ Levels = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
 
 NS = 1_000_000_000
+_NONE: Rows = np.zeros(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class Conditions:
     _formulas_of: dict[int, list[int]] = field(init=False, default_factory=dict, repr=False)
     _rates: Rows = field(init=False, repr=False)
     _columnar: Flags = field(init=False, repr=False)
+    _guards: dict[int, Rows] = field(init=False, default_factory=dict, repr=False)
+    _guarded: Flags = field(init=False, repr=False)
     _formula_of: dict[int, _Formula] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +99,7 @@ class Conditions:
         self._reference = np.full(count, np.nan)
         self._reference_ns = np.zeros(count, np.int64)
         self._columnar = np.zeros(count, bool)
+        self._guarded = np.zeros(count, bool)
         places = {tag.path.upper(): row for row, tag in enumerate(self.tags)}
         enumerations = {
             tag.path.upper(): {name.upper(): number for name, number in tag.enum_values}
@@ -147,6 +151,9 @@ class Conditions:
                     (d.hh, d.h, d.l, d.ll),
                     (d.hh_deadband, d.h_deadband, d.l_deadband, d.ll_deadband),
                 )
+        if definition.depends_on:
+            self._guards[row] = np.array([_place(places, tag) for tag in definition.depends_on], np.intp)
+            self._guarded[row] = True
         if definition.suppress_when:
             self._formula(row, definition.suppress_when, places, enumerations, predicate=True)
 
@@ -181,12 +188,16 @@ class Conditions:
             for row, tag in enumerate(column.tolist())
             if tag >= 0 and self._columnar[row]
         ]
+        pairs += [
+            (int(tag), row) for row, tags in self._guards.items() if self._columnar[row] for tag in tags
+        ]
         pairs.sort()
         tags = np.array([tag for tag, _ in pairs], np.intp)
         self._items = np.array([row for _, row in pairs], np.intp)
         self._starts = np.searchsorted(tags, np.arange(len(self.tags) + 1)).astype(np.intp)
         for number, formula in enumerate(self._formulas):
-            for tag in formula.inputs.tolist():
+            guards = () if formula.predicate else self._guards.get(formula.row, _NONE).tolist()
+            for tag in {*formula.inputs.tolist(), *guards}:
                 self._formulas_of.setdefault(tag, []).append(number)
         names = [tag.source for tag in self.tags]
         found: list[set[str]] = [set() for _ in self.definitions]
@@ -195,6 +206,7 @@ class Conditions:
         for formula in self._formulas:
             if not formula.predicate:
                 found[formula.row].update(names[tag] for tag in formula.inputs.tolist())
+                found[formula.row].update(names[tag] for tag in self._guards.get(formula.row, _NONE).tolist())
         self.sources = tuple(frozenset(one) - {""} for one in found)
 
     # ---------------------------------------------------------------- evaluating
@@ -239,6 +251,8 @@ class Conditions:
         if pair.any():
             x[pair] -= values[second[pair]]
             known[pair] &= usable[second[pair]]
+        for at in np.flatnonzero(self._guarded[rows]).tolist():
+            known[at] &= bool(usable[self._guards[int(rows[at])]].all())
         timed = self._over[rows] > 0
         if timed.any():
             self._rate(rows, timed, x, known, now_ns)
@@ -297,6 +311,8 @@ class Conditions:
         for number in numbers:
             formula = self._formulas[number]
             known = bool(usable[formula.inputs].all())
+            if not formula.predicate and self._guarded[formula.row]:
+                known = known and bool(usable[self._guards[formula.row]].all())
             value = formula.expression.evaluate(values[formula.inputs].tolist()) if known else np.nan
             known = known and not np.isnan(value)
             if formula.predicate:

@@ -57,6 +57,8 @@ class Engine:
         self._comms = {d.tag: row for row, d in enumerate(self.definitions) if d.kind == "comms"}
         self._dirty: set[int] = set()
         self._entries: list[Entry] = []
+        self._removed: dict[str, Life] = {}
+        self._gone: list[str] = []  # defined no more, with an open occurrence
         self._fresh = True
         self._values: Floats = np.full(len(self.tags), np.nan)
         self._at = Moment(0, 0)
@@ -68,6 +70,8 @@ class Engine:
         for name, life in kept.lives.items():
             row = self._rows.get(name)
             if row is None or not self.definitions[row].enabled:
+                if life.occurrence:
+                    self._gone.append(name)
                 continue
             self._lives[row] = life
             self._conditions.raw[row] = life.raw
@@ -99,6 +103,8 @@ class Engine:
         """Lives that changed since the last call, and where rates are measured from."""
         changed = {self.definitions[row].name: self._lives[row] for row in sorted(self._dirty)}
         self._dirty.clear()
+        changed |= self._removed
+        self._removed = {}
         self._kept.lives.update(changed)
         self._kept.references = self._conditions.references()
         return changed, self._kept.references
@@ -128,6 +134,7 @@ class Engine:
         if not first:
             self._pass_time(at)
         self._at = at
+        self._close_gone(at)
         if values is not None:
             assert quality is not None
             self._values = values
@@ -145,6 +152,18 @@ class Engine:
     def _taken(self) -> list[Entry]:
         found, self._entries = self._entries, []
         return found
+
+    def _close_gone(self, at: Moment) -> None:
+        """An occurrence does not outlive its definition, and the journal says so."""
+        for name in self._gone:
+            life = self._kept.lives.pop(name)
+            before, self._kept.lives[name] = life.occurrence, Life()
+            self._kept.seq += 1
+            standing = Life(priority=life.priority).standing()
+            entry = Entry(self._kept.seq, at.wall_ns, name, "definition removed", before, standing)
+            self._entries.append(entry)
+            self._removed[name] = self._kept.lives[name]
+        self._gone.clear()
 
     def _in_order(self, rows: Rows, times: npt.NDArray[np.int64] | None) -> Rows:
         if times is None or len(rows) < 2:
@@ -411,7 +430,7 @@ def with_communication(definitions: Sequence[Definition], tags: Sequence[TagInfo
     delays: dict[str, int] = {}
     sources = {tag.path.upper(): tag.source for tag in tags}
     for definition in definitions:
-        for tag in (definition.tag, definition.setpoint):
+        for tag in (definition.tag, definition.setpoint, *definition.depends_on):
             source = sources.get(tag.upper(), "")
             if source:
                 delays[source] = max(delays.get(source, 0), definition.comms_delay_ms)

@@ -50,6 +50,7 @@ class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
     over_ms: int = 1000  # rate: the change is measured over this time, and given per second
     states: tuple[str, ...] = ()  # state: abnormal values, names of an enumeration or numbers
     expression: str = ""
+    depends_on: tuple[str, ...] = ()  # measured variables behind ``tag``: bad there is bad here
     on_delay_ms: int = 0
     off_delay_ms: int = 0
     comms_delay_ms: int = 5000  # bad input for longer raises the communication alarm of its source

@@ -87,6 +87,7 @@ def parse_table(table: Table, *, origin: str, file: str = "", path: str = "") ->
         setpoint=table.text("setpoint"),
         over_ms=table.integer("over_ms", 1000, low=100, high=DELAY_MS_MAX),
         states=table.texts("states"), expression=table.text("expression"),
+        depends_on=table.texts("depends_on"),
         on_delay_ms=table.integer("on_delay_ms", 0, low=0, high=DELAY_MS_MAX),
         off_delay_ms=table.integer("off_delay_ms", 0, low=0, high=DELAY_MS_MAX),
         comms_delay_ms=table.integer("comms_delay_ms", 5000, low=0, high=DELAY_MS_MAX),

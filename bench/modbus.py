@@ -291,7 +291,8 @@ def role_server(_port: int) -> None:
     )  # fmt: skip
     block = np.zeros(2112, np.uint8)
     view = types.SimpleNamespace(
-        application=application, snapshot=lambda: types.SimpleNamespace(block=block.copy())
+        application=application,
+        published=lambda: types.SimpleNamespace(block=block.copy(), intact=lambda: True),
     )
 
     async def refuse(_values: object, _user: str) -> str:

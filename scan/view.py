@@ -22,6 +22,7 @@ from scan.segments import (
     OPEN_PAUSE_S,
     Bytes,
     Segment,
+    Words,
     fence,
     generation_path,
     inputs_path,
@@ -33,6 +34,7 @@ from scan.statistics import TaskStatistics, read_statistics, task_slots
 from scan.values import decode_scalar
 
 SNAPSHOT_ATTEMPTS = 100
+BLOCK_START = w.SLOT_FORCES + w.FORCES_MAX * w.FORCE_SIZE  # of a slot
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,6 +63,30 @@ class Inputs:
     times: npt.NDArray[np.int64]
     age_ns: int
     file: int  # another number: other channels
+
+
+class Published:
+    """The latest snapshot where it lies: what was read from ``block`` is of one scan if it is ``intact`` afterwards."""
+
+    __slots__ = ("_sequence", "_words", "block")
+
+    def __init__(self, words: Words, sequence: int, block: Bytes) -> None:
+        self._words = words
+        self._sequence = sequence
+        self.block = block
+
+    def intact(self) -> bool:
+        """The scan has not begun to put another snapshot there."""
+        fence()
+        return int(self._words[w.S_SEQUENCE]) == self._sequence
+
+
+def _latest_slot(segment: Segment) -> tuple[int, Words]:
+    """Where the slot that was published last begins, and its header."""
+    latest = int(segment.words[w.P_LATEST])
+    fence()
+    offset = w.SNAPSHOT_HEADER_SIZE + latest % w.SNAPSHOT_SLOTS * int(segment.words[w.P_SLOT_SIZE])
+    return offset, segment.words[offset // 8 : offset // 8 + w.S_RUNNING + 1]
 
 
 class NodeView:
@@ -201,29 +227,39 @@ class NodeView:
 
     # ------------------------------------------------------------ values
 
+    def published(self) -> Published:
+        """The latest snapshot, not copied. Raises SC3004 while the node is empty, SC1005 if none is whole."""
+        segment = self._attached()
+        size = int(segment.words[w.P_BLOCK_SIZE])
+        for _ in range(SNAPSHOT_ATTEMPTS):
+            offset, words = _latest_slot(segment)
+            sequence = int(words[w.S_SEQUENCE])
+            fence()
+            if sequence & 1 == 0:
+                return Published(words, sequence, segment.bytes_at(offset + BLOCK_START, size))
+        raise fail("SC1005", "no consistent snapshot could be read", found=str(segment.path))
+
     def snapshot(self) -> Snapshot:
         """A copy of the latest snapshot. Raises SC3004 while the node is empty, SC1005 if none is whole."""
-        segment = self._snapshot
-        if segment is None:
-            raise fail("SC3004", "there is no program", remedy="load a program, then refresh")
+        segment = self._attached()
         block_size = int(segment.words[w.P_BLOCK_SIZE])
-        slot_size = int(segment.words[w.P_SLOT_SIZE])
-        start = w.SLOT_FORCES + w.FORCES_MAX * w.FORCE_SIZE
         for _ in range(SNAPSHOT_ATTEMPTS):
-            latest = int(segment.words[w.P_LATEST])
-            fence()
-            offset = w.SNAPSHOT_HEADER_SIZE + latest % w.SNAPSHOT_SLOTS * slot_size
-            words = segment.words[offset // 8 : offset // 8 + w.S_RUNNING + 1]
+            offset, words = _latest_slot(segment)
             before = int(words[w.S_SEQUENCE])
             fence()
             head = [int(word) for word in words]
-            block = segment.bytes_at(offset + start, block_size).copy()
+            block = segment.bytes_at(offset + BLOCK_START, block_size).copy()
             count = min(max(head[w.S_FORCES], 0), w.FORCES_MAX)
             table = segment.bytes_at(offset + w.SLOT_FORCES, count * w.FORCE_SIZE).copy().view(w.FORCE_DTYPE)
             fence()
             if before & 1 == 0 and int(words[w.S_SEQUENCE]) == before:
                 return self._make_snapshot(head, block, table)
         raise fail("SC1005", "no consistent snapshot could be read", found=str(segment.path))
+
+    def _attached(self) -> Segment:
+        if self._snapshot is None:
+            raise fail("SC3004", "there is no program", remedy="load a program, then refresh")
+        return self._snapshot
 
     def _make_snapshot(self, head: list[int], block: Bytes, table: np.ndarray) -> Snapshot:
         now_ns = head[w.S_NOW_NS]

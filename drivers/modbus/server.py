@@ -1,7 +1,7 @@
 """The node's image over Modbus TCP and RTU, hosted by the gate process.
 
 Rules.
-* Reads come from the published snapshot, at most ``SNAPSHOT_AGE_S`` old: the scan never notices a client.
+* Reads come from the published snapshot in place, at most ``SNAPSHOT_AGE_S`` old: the scan never notices a client.
 * A write is one atomic group for a scan boundary; the reply is sent when it has taken effect.
 * Requests of one connection are answered in the order in which they came, however many arrive in one segment.
 * Nothing grows: connections, requests waiting behind a write, and bytes for a client that does not read are limited.
@@ -16,7 +16,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ from scan.abi import Application, Symbol
 from scan.problem import Problem, TickworkError, fail
 
 SNAPSHOT_AGE_S = 0.002
+READ_ATTEMPTS = 100  # against a scan that publishes faster than a request is answered
 BACKLOG = 1024
 ACCEPTS = 16  # in one turn of the loop
 BUFFER_MAX = 64 * 1024  # bytes that a client has not read yet, and bytes of requests behind a write
@@ -41,12 +42,17 @@ TIDY_S = 1.0
 EVICTABLE_IDLE_S = 1.0  # a connection silent for so long makes room for a new one
 DIRECT_UNITS = (0, 255)  # Messaging on TCP/IP V1.0b §4.4.2.1: the server itself
 
+Block = npt.NDArray[np.uint8]
+Answer = TypeVar("Answer")
 Submit = Callable[[Mapping[Symbol, object], str], Awaitable[str]]
 
 
-class _Snapshot(Protocol):
+class Published(Protocol):
+    """The state block where the scan has put it; what was read holds if it is ``intact`` afterwards."""
+
     @property
-    def block(self) -> npt.NDArray[np.uint8]: ...
+    def block(self) -> Block: ...
+    def intact(self) -> bool: ...
 
 
 class View(Protocol):
@@ -54,7 +60,7 @@ class View(Protocol):
 
     @property
     def application(self) -> Application | None: ...
-    def snapshot(self) -> _Snapshot: ...
+    def published(self) -> Published: ...
 
 
 class ModbusServer:
@@ -82,8 +88,8 @@ class ModbusServer:
         self._identity = Identity("Tickwork", "Tickwork runtime", version or "0", node)
         self.responder = Responder(AddressMap(section, None), self._identity)
         self._application: Application | None = None
-        self._block: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
-        self._block_until = 0.0
+        self._published: Published | None = None
+        self._published_until = 0.0
         self._networks = [ipaddress.ip_network(text) for text in section.clients]
         self._rules = [
             (rule, [ipaddress.ip_network(text) for text in rule.clients]) for rule in section.writes
@@ -155,7 +161,7 @@ class ModbusServer:
         """The program changed: addresses are laid out anew."""
         if self._view.application is not self._application:
             self._lay_out()
-        self._block_until = 0.0
+        self._published = None
 
     def _lay_out(self) -> None:
         self._application = self._view.application
@@ -180,38 +186,46 @@ class ModbusServer:
 
     # ------------------------------------------------------------ what connections need
 
-    def block(self) -> npt.NDArray[np.uint8]:
-        """The state block as last published. Raises Refusal(4) while there is no program."""
+    def _read(self, read: Callable[[Block], Answer]) -> Answer:
+        """What ``read`` makes of one scan's state block, in place. Raises Refusal(4) while there is no program."""
+        for _ in range(READ_ATTEMPTS):
+            published = self._latest()
+            answer = read(published.block)
+            if published.intact():
+                return answer
+        raise Refusal(ExceptionCode.SERVER_DEVICE_BUSY)
+
+    def _latest(self) -> Published:
         now = time.monotonic()
-        if now >= self._block_until:
-            try:
-                self._block = self._view.snapshot().block
-            except TickworkError:
-                raise Refusal(ExceptionCode.SERVER_DEVICE_FAILURE) from None
-            self._block_until = now + SNAPSHOT_AGE_S
-            if self._view.application is not self._application:  # map and block belong to one program
-                self._lay_out()
-        return self._block
+        if self._published is not None and now < self._published_until and self._published.intact():
+            return self._published
+        try:
+            published = self._published = self._view.published()
+        except TickworkError:
+            raise Refusal(ExceptionCode.SERVER_DEVICE_FAILURE) from None
+        self._published_until = now + SNAPSHOT_AGE_S
+        if self._view.application is not self._application:  # map and block belong to one program
+            self._lay_out()
+        return published
 
     def answer(self, pdu: bytes, client: str) -> bytes | Order:
         self.requests += 1
         try:
-            block = self.block()
+            return self._read(lambda block: self.responder.answer(pdu, block, self._allows, client))
         except Refusal as refusal:
             return exception(pdu[0], refusal.code)
-        return self.responder.answer(pdu, block, self._allows, client)
 
     async def carry_out(self, function: int, order: Order, client: str) -> bytes:
         """Writes, waits for the effect, and gives the reply."""
         reason = await self._submit(order.values, f"modbus {client}")
         if reason:
             return exception(function, ExceptionCode.SERVER_DEVICE_FAILURE)
-        self._block_until = 0.0
+        self._published = None
         self._watchdogs.written(*order.place)
         if order.then_read is None:
             return order.reply
         try:
-            return self.responder.read_after(order, self.block())
+            return self._read(lambda block: self.responder.read_after(order, block))
         except Refusal as refusal:
             return exception(function, refusal.code)
 

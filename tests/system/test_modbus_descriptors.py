@@ -32,7 +32,8 @@ SERVER = textwrap.dedent(f"""
         bytes(96), (), (), (), (), b"",
     )
     block = np.zeros(96, np.uint8)
-    view = types.SimpleNamespace(application=application, snapshot=lambda: types.SimpleNamespace(block=block))
+    published = types.SimpleNamespace(block=block, intact=lambda: True)
+    view = types.SimpleNamespace(application=application, published=lambda: published)
 
     async def main():
         limits = {{"max_connections": 4096, "max_per_client": 4096}}

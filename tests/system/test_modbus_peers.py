@@ -48,8 +48,8 @@ class Node:
         self.block = np.zeros(128, np.uint8)
         self.block[64:68] = [0b101, 0, 0x34, 0x12]
 
-    def snapshot(self) -> Any:
-        return types.SimpleNamespace(block=self.block.copy())
+    def published(self) -> Any:
+        return types.SimpleNamespace(block=self.block.copy(), intact=lambda: True)
 
     async def submit(self, values: Mapping[Symbol, object], _user: str) -> str:
         for symbol, value in values.items():

@@ -66,7 +66,8 @@ async def test_slave_when_pymodbus_is_the_master_then_values_go_both_ways(line: 
         bytes(96), (), (), (), (), b"",
     )  # fmt: skip
     view = types.SimpleNamespace(
-        application=application, snapshot=lambda: types.SimpleNamespace(block=block.copy())
+        application=application,
+        published=lambda: types.SimpleNamespace(block=block.copy(), intact=lambda: True),
     )
     rule = {"table": "holding-registers", "first": 0, "last": 3}
     section = parse_server(

@@ -6,11 +6,12 @@ import types
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.modbus import Failure, Job, TcpLink
-from drivers.modbus.pdu import Function, read_registers
+from drivers.modbus.pdu import FailureKind, Function, read_registers
 from drivers.modbus.server import ModbusServer, _Connection
 from drivers.modbus.server_config import ModbusServerSection
 from scan.abi import ABI_VERSION, Application, Region
@@ -111,7 +112,9 @@ APPLICATION = Application(
 async def served(data: bytes, piece: int) -> tuple[bytes, bool]:
     """What the server sends back for ``data``, and whether it ended the connection."""
     block = np.zeros(128, np.uint8)
-    view = types.SimpleNamespace(application=APPLICATION, snapshot=lambda: types.SimpleNamespace(block=block))
+    view = types.SimpleNamespace(
+        application=APPLICATION, published=lambda: types.SimpleNamespace(block=block, intact=lambda: True)
+    )
 
     async def submit(_values: object, _user: str) -> str:
         return ""
@@ -139,3 +142,32 @@ def test_server_when_a_client_sends_anything_then_whole_frames_back_and_the_same
         assert protocol == 0
         assert 3 <= length <= 254
         sent = sent[6 + length :]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["0000 0000 0000 01", "0000 0000 0001 01", "0000 0000 00ff 01", "0000 0000 ffff 01", "0000 0001 0006 01"],
+)
+def test_server_when_the_header_is_no_modbus_then_it_ends_in_the_same_call(header: str) -> None:
+    """Neither a turn of the loop nor a timer lies between the bytes and the end: nothing to wait for."""
+    right = bytes.fromhex("0007 0000 0006 01 03 0000 0001")
+    sent, ended = asyncio.run(served(right + bytes.fromhex(header), 100))
+    assert ended
+    assert sent == bytes.fromhex("0007 0000 0005 01 03 02 0000")  # what was asked before is still answered
+
+
+async def test_link_when_the_device_closes_then_what_is_open_fails_in_the_same_call() -> None:
+    link = TcpLink("device", 502, max_outstanding=2)
+    link._loop = asyncio.get_running_loop()
+    link.connection_made(Wire())  # type: ignore[arg-type]
+    failures: list[Failure | None] = []
+    for _ in range(3):  # two on their way, one that waits
+        link.submit(
+            Job(
+                1, REQUEST, lambda _job, _reply, failure: failures.append(failure), timeout_s=60.0, priority=0
+            )
+        )
+    link.flush()
+    link.connection_lost(None)
+    assert [failure and failure.kind for failure in failures] == [FailureKind.CONNECTION_LOST] * 3
+    await link.stop()

@@ -100,7 +100,9 @@ APPLICATION = Application(
 async def served(data: bytes, piece: int) -> bytes:
     """What the RTU slave with unit 1 says to ``data``."""
     block = np.zeros(128, np.uint8)
-    view = types.SimpleNamespace(application=APPLICATION, snapshot=lambda: types.SimpleNamespace(block=block))
+    view = types.SimpleNamespace(
+        application=APPLICATION, published=lambda: types.SimpleNamespace(block=block, intact=lambda: True)
+    )
 
     async def submit(_values: object, _user: str) -> str:
         return ""

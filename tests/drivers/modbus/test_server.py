@@ -65,10 +65,10 @@ class Node:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    def snapshot(self) -> Any:
+    def published(self) -> Any:
         if self.application is None:
             raise TickworkError
-        return types.SimpleNamespace(block=self.block.copy())
+        return types.SimpleNamespace(block=self.block.copy(), intact=lambda: True)
 
     async def submit(self, values: Mapping[Symbol, object], user: str) -> str:
         await self.gate.wait()
@@ -308,6 +308,26 @@ async def test_requests_when_there_is_no_program_then_exception_4_and_after_it_c
     assert await client.ask("03 00 00 00 01") == "83 04"
     node.application = program
     assert await client.ask("03 00 00 00 01") == "03 02 00 00"
+
+
+async def test_read_when_the_scan_publishes_meanwhile_then_it_is_done_again(
+    node: Node, client: Client
+) -> None:
+    """The block is read where the scan puts it: what was read while it was put there anew may be of two scans."""
+    torn = iter([False, False, True])
+
+    def published() -> Any:
+        node.block[66:68] = 7  # as the next scan has it
+        return types.SimpleNamespace(block=node.block, intact=lambda: next(torn, True))
+
+    node.published = published  # type: ignore[method-assign]
+    assert await client.ask("04 0001 0001") == "04 02 07 07"
+    assert next(torn, None) is None
+
+
+async def test_read_when_no_scan_can_be_caught_then_busy(node: Node, client: Client) -> None:
+    node.published = lambda: types.SimpleNamespace(block=node.block, intact=lambda: False)  # type: ignore[method-assign]
+    assert await client.ask("04 0001 0001") == "84 06"
 
 
 async def test_requests_when_many_come_in_one_segment_then_all_are_answered_in_order(

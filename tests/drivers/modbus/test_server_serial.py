@@ -33,8 +33,8 @@ class Node:
         self.block[72:74] = [0x34, 0x12]
         self.written: list[Mapping[Symbol, object]] = []
 
-    def snapshot(self) -> Any:
-        return types.SimpleNamespace(block=self.block)
+    def published(self) -> Any:
+        return types.SimpleNamespace(block=self.block, intact=lambda: True)
 
     async def submit(self, values: Mapping[Symbol, object], _user: str) -> str:
         self.written.append(values)

@@ -30,8 +30,8 @@ class Node:
         self.writes: list[tuple[str, dict[str, object]]] = []
         self.reason = ""
 
-    def snapshot(self) -> Any:
-        return types.SimpleNamespace(block=np.zeros(96, np.uint8))
+    def published(self) -> Any:
+        return types.SimpleNamespace(block=np.zeros(96, np.uint8), intact=lambda: True)
 
     async def submit(self, values: Mapping[Symbol, object], user: str) -> str:
         if not self.reason:

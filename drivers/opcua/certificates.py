@@ -18,6 +18,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import psutil
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -70,6 +71,19 @@ class CertificateFacts:
         if self.days_left < WARN_DAYS:
             return f"the OPC UA certificate ends in {self.days_left} days: run `tickwork opcua renew`"
         return ""
+
+
+def local_addresses() -> list[str]:
+    """Addresses of the interfaces that are up, without loopback and link-local ones."""
+    found = []
+    for name, facts in psutil.net_if_stats().items():
+        for address in psutil.net_if_addrs().get(name, ()) if facts.isup else ():
+            text = address.address.partition("%")[0]
+            if address.family in (socket.AF_INET, socket.AF_INET6):
+                parsed = ipaddress.ip_address(text)
+                if not (parsed.is_loopback or parsed.is_link_local):
+                    found.append(text)
+    return found
 
 
 def application_uri(node: str) -> str:
@@ -272,7 +286,7 @@ def _self_signed(key: rsa.RSAPrivateKey, uri: str, hosts: tuple[str, ...], days:
 
 def _names(uri: str, hosts: tuple[str, ...]) -> x509.SubjectAlternativeName:
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
-    for host in dict.fromkeys((socket.gethostname(), "localhost", "127.0.0.1", *hosts)):
+    for host in dict.fromkeys((socket.gethostname(), "localhost", "127.0.0.1", *local_addresses(), *hosts)):
         try:
             names.append(x509.IPAddress(ipaddress.ip_address(host)))
         except ValueError:

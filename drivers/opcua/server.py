@@ -5,34 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-import secrets
 import time
 
 import structlog
 from asyncua import ua
-from asyncua.common.utils import ServiceError
 from asyncua.server.address_space import MethodService, NodeManagementService, ViewService
-from asyncua.server.internal_server import InternalServer
-from asyncua.server.internal_session import InternalSession
 
 import scan
 from scan.problem import fail
 
 from . import diagnostics
-from .certificates import TrustList, application_uri, ensure_certificate
+from .certificates import TrustList, certificate_facts, ensure_certificate, own_certificate
 from .channel import StrictServer
 from .config import OpcUaConfig
 from .nodes import build, namespace_uri
 from .plane import Submit, TagAttributes, Tags, TagSpace
+from .sessions import StrictCore, advertised
 from .subscriptions import TagSubscriptions
 from .types import can_serve
 from .users import UserFile, UserManager
 
 log = structlog.get_logger("tickwork.opcua")
 
-SESSIONS_MAX = 50
-CONNECTIONS_MAX = 100
-ACTIVATION_S = 10.0
 STOP_S = 2.0
 FOLLOW_S = 0.1
 
@@ -46,15 +40,11 @@ SECURE_POLICIES = [
 ]
 
 
-class _InternalServer(InternalServer):
-    """asyncua's core with our address space, unguessable session tokens and no remote administration."""
+class _InternalServer(StrictCore):
+    """asyncua's core with our address space and session rules."""
 
     def __init__(self, tags: Tags, submit: Submit, users: UserManager, trust: TrustList | None) -> None:
-        super().__init__(user_manager=users)
-        self._trust = trust
-        self.allow_remote_admin = False
-        self.max_connections = CONNECTIONS_MAX
-        self.max_pending_activation_seconds = ACTIVATION_S
+        super().__init__(users, trust)
         space = TagSpace()
         space.tags = tags
         self.aspace = space
@@ -65,19 +55,6 @@ class _InternalServer(InternalServer):
         self.subscription_service = TagSubscriptions(space, self)
         self.isession.aspace = space
         self.isession.subscription_service = self.subscription_service
-
-    def judge_certificate(self, certificate: bytes) -> None:
-        if self._trust is not None and not self._trust.accepts(certificate):
-            raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
-
-    def create_session(self, *args: object, **kwargs: object) -> InternalSession:
-        if len(self._external_sessions) >= SESSIONS_MAX:
-            raise ServiceError(ua.StatusCodes.BadTooManySessions)
-        session = super().create_session(*args, **kwargs)
-        self.unregister_external_session(session)
-        session.auth_token = ua.NodeId(secrets.token_bytes(32), 0, ua.NodeIdType.ByteString)
-        self.register_external_session(session)
-        return session
 
 
 class OpcUaServer:
@@ -103,14 +80,13 @@ class OpcUaServer:
         server = StrictServer(iserver=core)
         await server.init()
         server.set_server_name(f"Tickwork {config.node}")
-        await server.set_application_uri(application_uri(config.node))
+        await server.set_application_uri(certificate_facts(own_certificate(files)).application_uri)
         server.set_endpoint(f"opc.tcp://{config.host}:{config.port}/tickwork")
         policies = ([ua.SecurityPolicyType.NoSecurity] if config.insecure else []) + SECURE_POLICIES
         server.set_security_policy(policies)
-        tokens: list[type] = [ua.UserNameIdentityToken]
+        tokens: list[type] = [ua.UserNameIdentityToken, ua.X509IdentityToken]
         server.set_identity_tokens([ua.AnonymousIdentityToken, *tokens] if config.anonymous else tokens)
-        await server.load_certificate(files.certificate)
-        await server.load_private_key(files.key)
+        await server.load_identity(files)
         self._tags.index = await server.register_namespace(namespace_uri(config.node))
         self._server = server
         await self.rebind()
@@ -127,6 +103,7 @@ class OpcUaServer:
                     await self.rebind()
                 elif self._server is not None and time.monotonic() - self._shown_at >= diagnostics.INTERVAL_S:
                     await self._show_statistics(self._server.iserver)
+                    await self._server.follow_identity()
             except Exception:
                 log.exception("the address space could not be renewed")
 
@@ -190,4 +167,4 @@ class OpcUaServer:
         return [f"opcua {peer[0]}:{peer[1]}" for peer in peers if peer]
 
     def endpoints(self) -> list[str]:
-        return [f"opc.tcp://{self._config.host}:{self._config.port}/tickwork"] if self._server else []
+        return advertised(self._config.host, self._config.port) if self._server else []

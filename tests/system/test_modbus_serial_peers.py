@@ -26,6 +26,7 @@ from drivers.modbus.server import ModbusServer
 from drivers.modbus.server_config import parse_server
 from scan.abi import ABI_VERSION, Application, Region
 from scan.quality import GOOD
+from tests.system.test_modbus_peers import needs_libmodbus, run, serving
 
 pytestmark = [
     pytest.mark.system,
@@ -119,6 +120,74 @@ async def test_master_when_the_device_is_pymodbus_on_a_line_then_values_go_both_
         poller.stop()
         await poller.link.stop()
         await server.shutdown()
+
+
+# ---------------------------------------------------------------- libmodbus
+
+
+@pytest.fixture
+def libmodbus(tmp_path: pathlib.Path) -> str:
+    """Both ends of a line in C."""
+    program = tmp_path / "rtu_peer"
+    source = pathlib.Path(__file__).with_name("modbus_rtu_peer.c")
+    command = ["cc", "-o", str(program), str(source), "-I/usr/include/modbus", "-lmodbus"]
+    subprocess.run(command, check=True, timeout=DEADLINE_S)
+    return str(program)
+
+
+@needs_libmodbus
+async def test_slave_when_libmodbus_is_the_master_then_every_function_is_answered(
+    line: list[str], libmodbus: str
+) -> None:
+    async with serving(host="", serial_port=line[0], baud=115200, parity="none", units=[4]) as (node, _):
+        shown = await run(libmodbus, "client", line[1], "4")
+        assert shown.splitlines() == [
+            "input 4660", "discrete 101", "coil 1", "holding 21 18 19 20", "refused: Illegal data address",
+        ]  # fmt: skip
+        assert node.block[80:88].tobytes() == bytes([21, 0, 18, 0, 19, 0, 20, 0])
+
+
+@needs_libmodbus
+async def test_master_when_libmodbus_is_the_device_on_a_line_then_values_go_both_ways(
+    line: list[str], libmodbus: str
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        libmodbus, "server", line[0], "5", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout
+    await process.stdout.readline()
+    device = parse_device({
+        "name": "d", "protocol": "modbus-rtu", "serial_port": line[1], "baud": 115200, "parity": "none", "unit": 5,
+        "read": [
+            {"function": "input-registers", "address": 5, "count": 2, "to": "%IW0", "period_ms": 50},
+            {"function": "discrete-inputs", "address": 0, "count": 4, "to": "%IX4.0", "period_ms": 50},
+            {"function": "holding-registers", "address": 7, "count": 2, "to": "%IW3", "period_ms": 50},
+        ],
+        "write": [{"function": "coils", "address": 0, "count": 3, "from": "%QX0.0"}],
+        "exchange": [{
+            "address": 7, "count": 1, "to": "%IW5", "period_ms": 50,
+            "write_address": 7, "write_count": 2, "from": "%QW1",
+        }],
+    })  # fmt: skip
+    image = types.SimpleNamespace(
+        image=np.zeros(12, np.uint8), quality=np.full(9, 0x8000, np.uint16), times=np.zeros(9, np.int64),
+        changed=lambda: None,
+    )  # fmt: skip
+    poller = DevicePoller(device, open_link(device.connection), image)
+    poller.start()
+    poller.link.start()
+    try:
+        await _until(lambda: set(image.quality) == {GOOD}, "read")
+        assert list(image.image[:5].tobytes()) == [0xED, 3, 0xEE, 3, 0b1001]
+        poller.follow(bytes([0b101, 0, 7, 1, 8, 2]), live=True)
+        await _until(lambda: list(image.image[6:12]) == [7, 1, 8, 2, 7, 1], "written and read again")
+        await _until(lambda: poller.settled, "coils")
+        assert poller.statistics.errors == 0
+    finally:
+        poller.stop()
+        await poller.link.stop()
+        process.kill()
+        await process.wait()
 
 
 # ---------------------------------------------------------------- the command line

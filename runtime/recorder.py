@@ -5,7 +5,10 @@ Rules.
 * A checkpoint is taken from a snapshot in which no task was in a scan, with the inputs as that scan took them; a
   replay starts at any of them.
 * The applications that run are kept beside the segments, so a recording can be replayed on its own.
-* The place of a loss, of a start and of an online change is a full record: a replay never runs over it.
+* The place of a loss or of a start is marked in the records: a replay never runs over it. An online change is described
+  in front of its records, and a replay makes it too.
+* What is in the ring is given free when it is in the file: whoever kills this process loses no record, the next one
+  goes on in the same session as long as the ring has room.
 * After a fault the files of its last seconds are kept in a folder of their own, out of the reach of the retention.
 """
 
@@ -15,7 +18,6 @@ import asyncio
 import hashlib
 import os
 import pathlib
-import secrets
 import threading
 from collections.abc import Callable
 
@@ -26,7 +28,7 @@ import scan
 from runtime.plant import RecorderSection
 from scan import layout as w
 from scan import recording as r
-from scan.abi import Application
+from scan.online_change import read_change
 from scan.problem import TickworkError
 from scan.record_ring import RecordReader
 
@@ -63,13 +65,15 @@ class Recorder:
         self._view, self._segments, self._folder = view, segments, folder
         self._limits, self._node, self._now_ns, self._note = section, node, now_ns, note
         self._reader = RecordReader(segments)
-        self._boot = secrets.token_hex(8)
+        self._session = ""  # of the ring, as the open file names it
         self._file: pathlib.Path | None = None
         self._size = self._opened_ns = 0
         self._pending = bytearray()
         self._pending_ns = 0
+        self._changes: list[r.Change] = []  # in the pending records, not yet described
         self._inputs: np.ndarray | None = None  # %I as the last scan took it; None until a full record
         self._last_scan = 0
+        self._drained = 0  # bytes of the ring that are not in the file
         self._lock = threading.Lock()
         self._checkpoint_ns = 0
         self._faulted = False
@@ -100,13 +104,15 @@ class Recorder:
             self._pump(self._now_ns())
 
     def _pump(self, now_ns: int) -> None:
+        self._attach(now_ns)
         self._view.refresh()
         wanted = self._quiet_snapshot(now_ns)
         data = self._reader.drain()
-        lost = self._reader.take_lost()
+        lost = self._reader.lost()
         if data:
             self._pending_ns = self._pending_ns or now_ns
         checkpoint, split = self._walk(data, wanted)
+        self._drained = len(self._pending) + len(data)
         self._pending += data[:split]
         if checkpoint is not None:
             self._flush(now_ns)
@@ -120,6 +126,7 @@ class Recorder:
         if lost:
             self._flush(now_ns)
             self._append(r.encode_loss(lost, scan=self._last_scan, wall_ns=now_ns), now_ns)
+            self._reader.tell_lost(lost)
             self._checkpoint_ns = 0
             self._note(f"{lost} records found no room in the ring and are lost", "warning")
         if len(self._pending) >= FRAME_SIZE or (self._pending and now_ns - self._pending_ns >= FRAME_NS):
@@ -140,14 +147,32 @@ class Recorder:
             self._reader.close()
 
     def _abandon(self) -> None:
-        """After a failed write: what was not written is a gap, and a new file begins with the next records."""
+        """After a failed write: what was not written is still in the ring, and a new file begins with it."""
         with self._lock:
-            self._pending.clear()
-            self._boot = secrets.token_hex(8)  # a replay does not run on from the file before
-            self._file, self._checkpoint_ns, self._inputs = None, 0, None
-            self._reader.restart()
+            if self._file is not None:
+                cut_torn_end(self._file)
+            self._forget_pending()
+            self._file = None
+            self._reader.rewind()
+
+    def _forget_pending(self) -> None:
+        self._pending.clear()
+        self._changes.clear()
+        self._pending_ns, self._checkpoint_ns, self._drained, self._inputs = 0, 0, 0, None
 
     # ---------------------------------------------------------------- records
+
+    def _attach(self, now_ns: int) -> None:
+        """Finds the ring of the scan process; goes on where a recorder before was killed."""
+        if not self._reader.attach() or self._reader.session == self._session:
+            return
+        if self._session:
+            self._rotate(now_ns)
+            self._forget_pending()
+        self._session = self._reader.session
+        newest = max(self._folder.glob(f"*{SUFFIX}"), default=None)
+        if self._reader.went_on and newest is not None:
+            self._reader.skip(cut_torn_end(newest))
 
     def _quiet_snapshot(self, now_ns: int) -> scan.Snapshot | None:
         if now_ns - self._checkpoint_ns < CHECKPOINT_NS or self._view.application is None:
@@ -181,6 +206,7 @@ class Recorder:
             self._faulted = True
             return True
         if record.kind == w.RECORD_START:
+            self._note_change(int(record.words[w.RECORD_HEAD_WORDS]))
             self._checkpoint_ns, self._inputs = 0, None
             return True
         full = record.kind == w.RECORD_SCAN and bool(
@@ -189,6 +215,13 @@ class Recorder:
         if full:
             self._checkpoint_ns = 0
         return full
+
+    def _note_change(self, generation: int) -> None:
+        change = read_change(self._segments, generation)
+        if change is not None:
+            self._changes.append(change)
+            for digest in (change.previous_application, change.application):
+                self._keep_application(digest)
 
     def _follow_inputs(self, record: r.Record) -> None:
         head = w.RECORD_HEAD_WORDS
@@ -203,7 +236,7 @@ class Recorder:
     def _checkpoint(self, snapshot: scan.Snapshot) -> r.Checkpoint:
         application = self._view.application
         assert application is not None and self._inputs is not None
-        self._keep_application(application)
+        self._keep_application(application.digest)
         block = snapshot.block.tobytes()
         return r.Checkpoint(
             generation=snapshot.generation,
@@ -220,9 +253,9 @@ class Recorder:
 
     # ---------------------------------------------------------------- files
 
-    def _keep_application(self, application: Application) -> None:
-        target = self._folder / "applications" / f"{application.digest}.app"
-        source = self._segments / f"program-{application.digest[:16]}.app"
+    def _keep_application(self, digest: str) -> None:
+        target = self._folder / "applications" / f"{digest}.app"
+        source = self._segments / f"program-{digest[:16]}.app"
         if target.exists():
             os.utime(target)  # still in use: the oldest go first
             return
@@ -235,9 +268,13 @@ class Recorder:
 
     def _flush(self, now_ns: int) -> None:
         if self._pending:
-            frame = r.encode_records(bytes(self._pending))
-            self._append(frame, now_ns)
+            for change in self._changes:
+                self._append(r.encode_change(change), now_ns)
+            self._append(r.encode_records(bytes(self._pending)), now_ns)
+            self._changes.clear()
+            self._drained -= len(self._pending)
             self._pending.clear()
+            self._reader.confirm(self._drained)
         self._pending_ns = 0
 
     def _append(self, frame: bytes, now_ns: int) -> None:
@@ -254,7 +291,7 @@ class Recorder:
         self._opened_ns, self._size, self._checkpoint_ns = now_ns, 0, 0
         application = self._view.application
         target = application.target if application is not None else ""
-        header = r.encode_header(r.SegmentHeader(self._node, self._boot, target, now_ns))
+        header = r.encode_header(r.SegmentHeader(self._node, self._session, target, now_ns))
         with self._file.open("ab") as stream:
             stream.write(header)
         self._size = len(header)
@@ -297,3 +334,13 @@ class Recorder:
         files = sorted(self._folder.glob(f"*{SUFFIX}"))
         before = [path for path in files if int(path.stem) <= now_ns - FAULT_KEPT_NS]
         return files[files.index(before[-1]) :] if before else files
+
+
+def cut_torn_end(path: pathlib.Path) -> bytes:
+    """Shortens a file to its whole frames; the records of the last one of them, which may still be in the ring."""
+    data = path.read_bytes()
+    found = r.read_segment(data, str(path))
+    if found.damaged_at >= 0:
+        os.truncate(path, found.damaged_at)
+    last = [frame for frame in found.frames if frame.kind == r.FrameKind.RECORDS][-1:]
+    return last[0].plain() if last else b""

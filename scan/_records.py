@@ -88,17 +88,6 @@ def record_start(engine: int, program: int, index: int, now_ns: int, flags: int)
 
 
 @compiled
-def record_finish(engine: int, task: int, index: int, now_ns: int) -> None:
-    """A record of the end of a scan, if another one began in it."""
-    if get(engine, w.E_SCAN) == get(task, w.K_SCAN) or not is_recording(engine):
-        return
-    ring = get(engine, w.E_RECORDS)
-    size = 8 * w.RECORD_HEAD_WORDS
-    if has_room(engine, ring, size):
-        put_release(ring, w.R_TAIL, put_head(engine, ring, size, w.RECORD_FINISH, index, now_ns))
-
-
-@compiled
 def running_slots(engine: int) -> int:
     """The slots that are in a scan, one bit each."""
     mask = 0
@@ -108,6 +97,21 @@ def running_slots(engine: int) -> int:
             if get(slots + index * 8 * w.SLOT_WORDS, w.X_STARTED_NS) != 0:
                 mask |= 1 << index
     return mask
+
+
+@compiled
+def record_finish(engine: int, task: int, index: int, now_ns: int) -> None:
+    """A record of the end of a scan in which another one began, and of the scans that go on beside it.
+
+    A scan that is not among these has ended before: the last one that began leaves no other trace of its end.
+    """
+    if get(engine, w.E_SCAN) == get(task, w.K_SCAN) or not is_recording(engine):
+        return
+    ring = get(engine, w.E_RECORDS)
+    size = 8 * (w.RECORD_HEAD_WORDS + 1)
+    if has_room(engine, ring, size):
+        position = put_head(engine, ring, size, w.RECORD_FINISH, index, now_ns)
+        put_release(ring, w.R_TAIL, ring_put(ring, position, running_slots(engine)))
 
 
 @compiled

@@ -72,6 +72,16 @@ def replay_scan(engine: int, record: int) -> int:
 
 
 @compiled
+def replay_finish(engine: int, record: int) -> None:
+    """A FINISH record: ends the scans that had ended before it, then its own."""
+    index = get(record, 2)
+    if 0 <= index < get(engine, w.E_SLOTS_USED):
+        finish_open(engine, get(record, w.RECORD_HEAD_WORDS) | 1 << index)
+        if get(slot_at(engine, index), w.X_STARTED_NS) != 0:
+            finish_slot(engine, slot_at(engine, index))
+
+
+@compiled
 def submit(engine: int, record: int) -> None:
     """A COMMAND record into the lane, from which the next scan takes it."""
     lane = get(engine, w.E_LANES)
@@ -88,6 +98,8 @@ def minimum_words(kind: int) -> int:
         return w.RECORD_HEAD_WORDS + 3
     if kind == w.RECORD_COMMAND:
         return w.RECORD_HEAD_WORDS + (w.COMMAND_SIZE >> 3)
+    if kind == w.RECORD_FINISH:
+        return w.RECORD_HEAD_WORDS + 1
     return w.RECORD_HEAD_WORDS
 
 
@@ -117,9 +129,7 @@ def replay(engine: int, records: int, size: int) -> int:
         elif kind == w.RECORD_COMMAND:
             submit(engine, record)
         elif kind == w.RECORD_FINISH:
-            index = get(record, 2)
-            if 0 <= index < get(engine, w.E_SLOTS_USED) and get(slot_at(engine, index), w.X_STARTED_NS) != 0:
-                finish_slot(engine, slot_at(engine, index))
+            replay_finish(engine, record)
         else:
             break
         position += length

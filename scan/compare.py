@@ -14,8 +14,9 @@ import numpy.typing as npt
 from scan import layout as w
 from scan import recording as r
 from scan.abi import Application, Symbol
-from scan.replay import Engines, Progress, Recording, Stretch, chunks, equal
+from scan.replay import Progress, Recording, chunks, equal
 from scan.state import NodeState
+from scan.stretches import Engines, Stretch
 from scan.values import read_value
 from scan.view import bit_mask
 from scan.virtual import ProgramFault, VirtualEngine
@@ -59,18 +60,20 @@ class Comparison:
 def compare(recording: Recording, other: Application, *, progress: Progress | None = None) -> Comparison:
     """Runs another program over the recording. A fault of it ends the comparison up to the next gap."""
     result = Comparison()
-    engines = Engines(recording)
+    engines = Engines(recording.application)
     theirs = VirtualEngine(other)
     stretches = list(recording.stretches())
     total = sum(stretch.scans for stretch in stretches)
     pair: Pair | None = None
-    before: r.Checkpoint | None = None
     for stretch in stretches:
-        if pair is None or before is None or before.scan != stretch.start.scan:
+        if pair is None or not stretch.continues:
             theirs.reset()
-            pair = Pair(engines.at(stretch.start), theirs, stretch.start, result)
+            pair = Pair(engines.at(stretch.start), theirs, stretch.start, result, carry=True)
+        elif stretch.changed:  # the other program runs on beside the next recorded one
+            failed = pair.failed
+            pair = Pair(engines.at(stretch.start), theirs, stretch.start, result, carry=False)
+            pair.failed = failed
         pair.run(stretch)
-        before = stretch.end
         if progress is not None:
             progress(result.scans, total)
     return result
@@ -80,10 +83,16 @@ class Pair:
     """The recorded program and the other one, from one checkpoint on."""
 
     def __init__(
-        self, ours: VirtualEngine, theirs: VirtualEngine, checkpoint: r.Checkpoint, result: Comparison
+        self,
+        ours: VirtualEngine,
+        theirs: VirtualEngine,
+        checkpoint: r.Checkpoint,
+        result: Comparison,
+        *,
+        carry: bool,
     ) -> None:
         self._ours, self._theirs, self._result = ours, theirs, result
-        self._failed = False
+        self.failed = False
         self._before = b""
         self._chunk: list[r.Record] = []
         self._names = {slot: name for name, slot in checkpoint.slots.items()}
@@ -101,7 +110,8 @@ class Pair:
         for symbol, _ in self._outputs:
             result.outputs.setdefault(symbol.path, OutputDifference(symbol.path))
         result.unmapped = tuple(one.path for one in mine.symbols if one.path.upper() not in by_path)
-        self._carry(checkpoint)
+        if carry:
+            self._carry(checkpoint)
 
     def _carry(self, checkpoint: r.Checkpoint) -> None:
         """The other program starts with the recorded values of the variables that it has too."""
@@ -111,7 +121,7 @@ class Pair:
             self._theirs.write(two.path, read_value(self._ours.block, one))
 
     def run(self, stretch: Stretch) -> None:
-        if self._failed:
+        if self.failed:
             return
         for chunk, record in chunks(stretch):
             self._ours.replay(np.concatenate([one.words for one in chunk]).tobytes())
@@ -127,7 +137,7 @@ class Pair:
             fault = self._theirs.last_fault
             if self._theirs.state is NodeState.FAULT and fault is not None:
                 self._result.faults.append((record.scan, fault))
-                self._failed = True
+                self.failed = True
                 return
             self._compare(record)
 
@@ -150,11 +160,15 @@ class Pair:
         words[2] = self._slots[record.task]
         if record.kind == w.RECORD_SCAN:
             flags = int(words[w.RECORD_HEAD_WORDS + 1])
-            running = flags >> w.RECORD_RUNNING_SHIFT
-            mask = sum(1 << theirs for ours, theirs in self._slots.items() if running >> ours & 1)
+            mask = self._carried_slots(flags >> w.RECORD_RUNNING_SHIFT)
             low = flags & (1 << w.RECORD_RUNNING_SHIFT) - 1
             words[w.RECORD_HEAD_WORDS + 1] = low | mask << w.RECORD_RUNNING_SHIFT
+        elif record.kind == w.RECORD_FINISH:
+            words[w.RECORD_HEAD_WORDS] = self._carried_slots(int(words[w.RECORD_HEAD_WORDS]))
         return words
+
+    def _carried_slots(self, running: int) -> int:
+        return sum(1 << theirs for ours, theirs in self._slots.items() if running >> ours & 1)
 
     def _carried_command(self, record: r.Record) -> Words | None:
         words = record.words.copy()

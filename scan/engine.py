@@ -23,7 +23,7 @@ from scan.abi import Application, Symbol, encode_application
 from scan.engine_memory import OWNER_SLOT, WATCH_PERIOD_NS, WATCH_SLOT, EngineMemory, SlotTable, install_plan
 from scan.lane import LANES
 from scan.native import NativeEngine
-from scan.online_change import Plan, make_plan
+from scan.online_change import Change, Plan, make_plan, tell_change
 from scan.problem import TickworkError, fail
 from scan.program import (
     Program,
@@ -318,6 +318,11 @@ class Engine:
         install_plan(program, plan)
         if health:
             program.set_health(find_health(application, health), slots)
+        names = (program.application.digest, old.application.digest)
+        change = Change(
+            program.generation, names[0], old.generation, names[1], slots, dict(renames or {}), trial_scans
+        )
+        tell_change(self.directory, change)
         address = address_of(program.words)
         owner = self.memory.slot_address(OWNER_SLOT)
         pause_ns = self.native.swap(self.memory.address, owner, address, trial_scans)

@@ -167,13 +167,14 @@ R_LOST = 17  # records that found no room
 R_ENABLED = 18  # reader: counts up with each reader that attaches; 0 = nobody listens
 R_HEAD = 24  # reader: bytes consumed, that is kept for good
 R_SESSION = 25  # reader: names a run of records without a gap; the next reader goes on with it
+R_LOST_TOLD = 26  # reader: how many of R_LOST are marked in the recording
 RECORDS_HEADER_SIZE = 256
 RECORDS_CAPACITY = 1 << 22  # a power of two
 # First word of a record: size in bytes << 8 | kind. All records: head, scan, slot, now_ns.
 # SCAN: wall_ns, flags, changes, then (word of %I, value) pairs. COMMAND: the COMMAND_DTYPE bytes, status.
-# START: generation, scans of trial. FAULT: code, pou, line, detail, generation. FINISH: nothing more.
+# START: generation, scans of trial. FAULT: code, pou, line, detail, generation. FINISH: slots still in a scan.
 # The flags of SCAN tell from RECORD_RUNNING_SHIFT on which slots were in a scan when it began: a scan that is not among
-# them has ended before. A scan in which another one began ends with a FINISH record.
+# them has ended before. A scan in which another one began ends with a FINISH record, which tells the same.
 RECORD_SCAN, RECORD_COMMAND, RECORD_START, RECORD_FAULT, RECORD_FINISH = range(1, 6)
 RECORD_HEAD_WORDS = 4
 INPUT_ROW_WORDS = 64  # images of %I are padded to rows of this length: one is compared at once

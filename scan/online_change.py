@@ -12,12 +12,17 @@ The list is made before the exchange, in ordinary time; the exchange itself copi
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
+
+import msgspec
 
 from scan import layout as w
 from scan.abi import Application, IecType, Region, Symbol
+from scan.segments import change_path
 
 SHARED = -1
+CHANGES_KEPT = 16  # their descriptions outlive their programs, until the recorder has come by
 _SCALAR_ARRAYS = (IecType.STRING, IecType.WSTRING)
 _SIGNED = (IecType.SINT, IecType.INT, IecType.DINT, IecType.LINT)
 _UNSIGNED = (IecType.USINT, IecType.UINT, IecType.UDINT, IecType.ULINT)
@@ -35,6 +40,18 @@ class Move:
     source_slot: int
     target_slot: int
     convert: int = 0  # layout.M_CONVERT
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An online change: what a replay needs to make it too. Generations number the programs of a node's run."""
+
+    generation: int
+    application: str  # digest
+    previous: int  # generation
+    previous_application: str
+    slots: dict[str, int]  # of the tasks of both programs
+    renames: dict[str, str] = {}
+    trial_scans: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -166,3 +183,20 @@ def merge_moves(moves: list[Move]) -> tuple[Move, ...]:
         else:
             merged.append(move)
     return tuple(merged)
+
+
+def tell_change(directory: pathlib.Path, change: Change) -> None:
+    """Leaves for a recorder what an exchange does, before it happens: it may be over in a few scans."""
+    path = change_path(directory, change.generation)
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(msgspec.msgpack.encode(change))
+    temporary.replace(path)
+    change_path(directory, change.generation - CHANGES_KEPT).unlink(missing_ok=True)
+
+
+def read_change(directory: pathlib.Path, generation: int) -> Change | None:
+    """How that program took over, if it did so online and the scan process still tells."""
+    try:
+        return msgspec.msgpack.decode(change_path(directory, generation).read_bytes(), type=Change)
+    except (OSError, msgspec.MsgspecError):
+        return None

@@ -214,7 +214,7 @@ class Program:
         row = 8 * w.INPUT_ROW_WORDS
         self._inputs = [make_area(-(-application.inputs.size // row) * row) for _ in range(3)]
         self.outputs, self.snapshot, self.stats = self._make_segments(directory, slots)
-        self.stats_words = self._stats_area(len(slots))
+        self.stats_words = self._stats_area(max(slots.values()) + 1)
         self.tasks = {
             spec.name: self._make_task(spec, entries, slots, (options or {}).get(spec.name, TaskOptions()))
             for spec in self.specs
@@ -365,6 +365,10 @@ class Program:
         """The %I image that the next scan uses if no newer one comes; the engine exchanges two areas."""
         good = next(area for area in self._inputs if address_of(area) == int(self.words[w.Q_INPUTS_GOOD]))
         return good[: self.application.inputs.size]
+
+    def force_table(self) -> bytes:
+        """FORCE_DTYPE rows of the forces that are held."""
+        return self._forces[: int(self.words[w.Q_FORCE_COUNT]) * w.FORCE_SIZE].tobytes()
 
     def keep(self, *arrays: object) -> None:
         """Holds memory that a word of this program points to."""

@@ -30,6 +30,7 @@ import numpy.typing as npt
 import zstandard
 
 from scan import layout as w
+from scan.online_change import Change as Change
 from scan.problem import Place, TickworkError, fail
 
 MAGIC = b"TWRF"
@@ -49,6 +50,7 @@ class FrameKind(enum.IntEnum):
     CHECKPOINT = 2
     RECORDS = 3
     LOSS = 4  # records were dropped here: the run behind it cannot be replayed from before it
+    CHANGE = 5  # an online change, in front of the records in which it happens
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
@@ -108,6 +110,9 @@ class Frame:
     def header(self) -> SegmentHeader:
         return _decode(self.plain(), SegmentHeader)
 
+    def change(self) -> Change:
+        return _decode(self.plain(), Change)
+
     def records(self) -> npt.NDArray[np.int64]:
         """The ring words of this frame, checked to be whole records."""
         return check_records(self.plain())
@@ -153,6 +158,10 @@ def encode_loss(records: int, *, scan: int, wall_ns: int) -> bytes:
     return encode_frame(FrameKind.LOSS, payload, scans=(scan, scan), wall_ns=(wall_ns, wall_ns))
 
 
+def encode_change(change: Change) -> bytes:
+    return encode_frame(FrameKind.CHANGE, msgspec.msgpack.encode(change))
+
+
 def encode_records(ring: bytes) -> bytes:
     """A frame of whole records as drained from the ring. Raises TickworkError SC4003 on anything else."""
     words = check_records(ring)
@@ -196,7 +205,7 @@ def _is_record(words: list[int], position: int, first: int, length: int) -> bool
     kind, head = first & 0xFF, w.RECORD_HEAD_WORDS
     if not w.RECORD_SCAN <= kind <= w.RECORD_FINISH or first >> 8 & 7 or length < head:
         return False
-    if position + length > len(words):
+    if position + length > len(words) or (kind == w.RECORD_FINISH and length <= head):
         return False
     return kind != w.RECORD_SCAN or (
         length >= head + 3 and length == head + 3 + 2 * words[position + head + 2]

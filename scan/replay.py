@@ -1,7 +1,7 @@
 """Replay: recorded scans run again from a checkpoint, and every later checkpoint has to be met bit for bit.
 
-Theory. A stretch begins at a checkpoint and holds the records behind it. It ends at the next checkpoint, which must be
-met, or earlier at a record that a replay cannot cross: a full record (a loss, a start) or the start of another program.
+Theory. A stretch (``scan.stretches``) begins with a known state and ends at the next checkpoint, which must be met, at
+an online change, which is followed, or at a record that a replay cannot cross (a loss, a start).
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from scan import layout as w
 from scan import recording as r
 from scan.abi import Application, decode_application
 from scan.problem import Place, fail
 from scan.state import NodeState
+from scan.stretches import Engines, Stretch, cut_frames
 from scan.values import Value, read_value
 from scan.virtual import ProgramFault, VirtualEngine
 
-Words = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]  # scans done, scans in all
 
 
@@ -42,6 +41,7 @@ class Report:
     scans: int = 0
     checkpoints: int = 0  # met bit for bit
     mismatches: list[Mismatch] = field(default_factory=list)
+    changes: int = 0  # online changes and ways back from a trial that it followed
     gaps: int = 0  # places where records were lost or the file is damaged
     faults: list[tuple[int, ProgramFault | None]] = field(
         default_factory=list
@@ -56,28 +56,6 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Records behind the checkpoint ``start``: up to the scan of ``end``, or (None) as far as they go."""
-
-    start: r.Checkpoint
-    end: r.Checkpoint | None
-    words: Words
-    positions: list[int]  # where each record begins
-
-    @property
-    def scans(self) -> int:
-        kinds = self.words[self.positions] & 0xFF if self.positions else self.words[:0]
-        return int(np.count_nonzero(kinds == w.RECORD_SCAN))
-
-    @property
-    def duration_ns(self) -> int:
-        return int(self.words[self.positions[-1] + 3]) - self.start.now_ns if self.positions else 0
-
-    def records(self) -> Iterator[r.Record]:
-        return r.iterate_records(self.words)
-
-
-@dataclass(frozen=True, slots=True)
 class Recording:
     """Frames of one or several files in order, and the applications that ran, by digest."""
 
@@ -89,24 +67,12 @@ class Recording:
         return [frame.checkpoint() for frame in self.frames if frame.kind == r.FrameKind.CHECKPOINT]
 
     def stretches(self) -> Iterator[Stretch]:
-        """The parts that can be replayed. A gap, a start, an online change end one; the next checkpoint begins one."""
-        start: r.Checkpoint | None = None
-        parts: list[Words] = []
-        boot = ""
-        for frame in self.frames:
-            if frame.kind == r.FrameKind.RECORDS and start is not None:
-                parts.append(frame.records())
-                continue
-            end = frame.checkpoint() if frame.kind == r.FrameKind.CHECKPOINT else None
-            if frame.kind == r.FrameKind.HEADER:
-                before, boot = boot, frame.header().boot
-                if before == boot:
-                    continue
-            if start is not None:
-                yield _stretch(start, end, parts)
-            start, parts = end, []
-        if start is not None:
-            yield _stretch(start, None, parts)
+        """The parts that can be replayed, see ``scan.stretches``."""
+        return cut_frames(self.frames, Engines(self.application))
+
+    def changes(self) -> list[r.Change]:
+        """The online changes in it."""
+        return [frame.change() for frame in self.frames if frame.kind == r.FrameKind.CHANGE]
 
     def application(self, digest: str) -> Application:
         if digest not in self.applications:
@@ -154,30 +120,6 @@ def _applications(folders: Sequence[pathlib.Path]) -> dict[str, Application]:
     return found
 
 
-def _stretch(start: r.Checkpoint, end: r.Checkpoint | None, parts: list[Words]) -> Stretch:
-    """The records of ``parts`` behind ``start``, up to the first that a replay cannot cross."""
-    words = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-    positions = r.record_positions(words)
-    heads = words[positions] if positions else words
-    scans = words[np.array(positions, np.int64) + 1] if positions else words
-    first = int(np.argmax(scans > start.scan)) if (scans > start.scan).any() else len(positions)
-    stop, cut = len(positions), False
-    for number in range(first, len(positions)):
-        kind = int(heads[number]) & 0xFF
-        if kind == w.RECORD_START or (kind == w.RECORD_SCAN and _is_full(words, positions[number])):
-            stop, cut = number, True
-            break
-    begin = positions[first] if first < len(positions) else len(words)
-    until = positions[stop] if stop < len(positions) else len(words)
-    met = end is not None and not cut and end.generation == start.generation and end.scan >= start.scan
-    kept = [position - begin for position in positions[first:stop]]
-    return Stretch(start, end if met else None, words[begin:until], kept)
-
-
-def _is_full(words: Words, position: int) -> bool:
-    return bool(int(words[position + w.RECORD_HEAD_WORDS + 1]) & w.RECORD_FLAG_FULL)
-
-
 def chunks(stretch: Stretch) -> Iterator[tuple[list[r.Record], r.Record]]:
     """Runs of records after which no task is in a scan, each with its last scan."""
     chunk: list[r.Record] = []
@@ -203,38 +145,18 @@ def _runs_on(record: r.Record) -> bool:
     return int(record.words[w.RECORD_HEAD_WORDS + 1]) >> w.RECORD_RUNNING_SHIFT != 0
 
 
-class Engines:
-    """Engines of the recorded applications, one for each program and numbering of its tasks."""
-
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        self._engines: dict[tuple[str, tuple[tuple[str, int], ...]], VirtualEngine] = {}
-
-    def at(self, checkpoint: r.Checkpoint) -> VirtualEngine:
-        """An engine in the state of a checkpoint. Raises TickworkError SC3002, SC3003, SC4004."""
-        key = (checkpoint.application, tuple(sorted(checkpoint.slots.items())))
-        if key not in self._engines:
-            application = self._recording.application(checkpoint.application)
-            self._engines[key] = VirtualEngine(application, slots=checkpoint.slots)
-        engine = self._engines[key]
-        engine.restore(
-            checkpoint.block, forces=b"".join(checkpoint.forces), inputs=checkpoint.inputs or None,
-            scan=checkpoint.scan, generation=checkpoint.generation,
-        )  # fmt: skip
-        return engine
-
-
 def replay(recording: Recording, *, progress: Progress | None = None) -> Report:
     """Run every stretch again with the program that was recorded, and compare the state at each checkpoint.
 
     Raises TickworkError SC3002, SC3003, SC4002 to SC4004.
     """
     report = Report(gaps=sum(frame.kind == r.FrameKind.LOSS for frame in recording.frames))
-    engines = Engines(recording)
+    engines = Engines(recording.application)
     begun = time.perf_counter_ns()
     stretches = list(recording.stretches())
     total = sum(stretch.scans for stretch in stretches)
     for stretch in stretches:
+        report.changes += stretch.changed
         _run_stretch(engines.at(stretch.start), stretch, report)
         if progress is not None:
             progress(report.scans, total)

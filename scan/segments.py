@@ -175,6 +175,11 @@ def generation_path(directory: pathlib.Path, name: str, generation: int) -> path
     return directory / f"{name}.{generation}"
 
 
+def change_path(directory: pathlib.Path, generation: int) -> pathlib.Path:
+    """How the program of that generation took over (``scan.recording.Change``), if it did so online."""
+    return directory / f"change.{generation}"
+
+
 def create_outputs(directory: pathlib.Path, generation: int, image_size: int) -> Segment:
     path = generation_path(directory, "outputs", generation)
     size = w.OUTPUTS_HEADER_SIZE + image_size

@@ -17,7 +17,8 @@ from scan import layout as w
 from scan import recording as r
 from scan.abi import Symbol
 from scan.problem import fail
-from scan.replay import Engines, Recording, Stretch, chunks
+from scan.replay import Recording, chunks
+from scan.stretches import Engines, Stretch
 from scan.values import Value, read_value
 from scan.view import bit_mask
 from scan.virtual import VirtualEngine
@@ -69,7 +70,7 @@ class Trace:
     """A recording to be asked. Scan numbers that occur twice, as a scan process counts anew, mean the latest."""
 
     def __init__(self, recording: Recording) -> None:
-        self._engines = Engines(recording)
+        self._engines = Engines(recording.application)
         self._stretches = [stretch for stretch in recording.stretches() if stretch.scans]
         if not self._stretches:
             raise fail(

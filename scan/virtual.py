@@ -107,6 +107,25 @@ class VirtualEngine:
         return self._program.block
 
     @property
+    def generation(self) -> int:
+        """The number that commands must carry."""
+        return self._generation
+
+    @property
+    def inputs(self) -> bytes:
+        """The true %I, without forces."""
+        return self._program.inputs_good().tobytes()
+
+    @property
+    def force_table(self) -> bytes:
+        """The forces, as ``restore`` takes them."""
+        return self._program.force_table()
+
+    @property
+    def task_slots(self) -> dict[str, int]:
+        return {name: task.slot for name, task in self._program.tasks.items()}
+
+    @property
     def scan_count(self) -> int:
         return int(self._memory.words[w.E_SCAN])
 
@@ -293,9 +312,18 @@ class VirtualEngine:
         entries: Mapping[str, int] | None = None,
         renames: Mapping[str, str] | None = None,
         trial_scans: int = 0,
+        slots: Mapping[str, int] | None = None,
+        generation: int = 0,
     ) -> Plan:
-        """Exchanges the program before the next scan, as the clocked engine does between two."""
+        """Exchanges the program before the next scan, as the clocked engine does between two.
+
+        ``slots`` and ``generation`` are those of a recorded exchange.
+        """
         old = self._program
+        if slots is not None:
+            self._slots = SlotTable(slots)
+        if generation:
+            self._generation = generation - 1
         program = self._load(application, entries)
         slots = self._slots.claim(list(program.tasks), list(old.tasks))
         plan = make_plan(old.application, application, slots, renames=renames, single=len(program.tasks) == 1)

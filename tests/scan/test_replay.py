@@ -183,8 +183,8 @@ def test_tasks_when_they_share_a_byte_of_outputs_then_neither_undoes_the_other()
     data = (
         record(w.RECORD_SCAN, 1, 0, 0, w.RECORD_FLAG_FIRST_SCAN, 0)
         + record(w.RECORD_SCAN, 2, 1, 0, w.RECORD_FLAG_FIRST_SCAN | 1 << w.RECORD_RUNNING_SHIFT, 0)
-        + record(w.RECORD_FINISH, 2, 1)
-        + record(w.RECORD_FINISH, 2, 0)
+        + record(w.RECORD_FINISH, 2, 1, 1)
+        + record(w.RECORD_FINISH, 2, 0, 0)
     )
     assert engine.replay(data) == len(data)
     assert engine.read("Out") == 3

@@ -11,52 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scan import Application, TickworkError, VirtualEngine
-from scan import layout as w
+from scan import TickworkError, VirtualEngine
 from scan import recording as r
 from scan.compare import compare
 from scan.condition import Condition
-from scan.replay import Recording, replay
+from scan.replay import replay
 from scan.trace import Trace
 from tests.programs.hir_builder import Machine
 from tests.programs.hir_generator import Generator
-from tests.scan.test_replay import MS, STEPS, Ring, act
+from tests.scan.tape import Tape
+from tests.scan.test_replay import MS, STEPS, act
 from tests.scan.toy import counter
-
-HEADER = r.SegmentHeader("test", "boot", "here", 0)
-
-
-class Tape:
-    """A recording as the recorder would write it, of an engine in virtual time."""
-
-    def __init__(self, application: Application) -> None:
-        self.application = application
-        self.engine = VirtualEngine(application)
-        self.ring = Ring(self.engine)
-        self.frames = [r.encode_header(HEADER)]
-
-    def checkpoint(self) -> None:
-        data = self.ring.drain()
-        if data:
-            self.frames.append(r.encode_records(data))
-        program, block = self.engine._program, self.engine.block.tobytes()
-        count = int(program.words[w.Q_FORCE_COUNT])
-        point = r.Checkpoint(
-            generation=1, application=self.application.digest, scan=self.engine.scan_count,
-            now_ns=self.engine.scan_count * MS, wall_ns=0, block=block,
-            inputs=program.inputs_good().tobytes()[: self.application.inputs.size],
-            forces=(program._forces[: count * w.FORCE_SIZE].tobytes(),),
-            digest=hashlib.sha256(block).hexdigest(),
-            slots={task.name: number for number, task in enumerate(self.application.tasks)},
-        )  # fmt: skip
-        self.frames.append(r.encode_checkpoint(point))
-
-    def data(self) -> bytes:
-        return b"".join(self.frames)
-
-    def recording(self, data: bytes | None = None) -> Recording:
-        found = r.read_segment(self.data() if data is None else data)
-        return Recording(found.frames, {self.application.digest: self.application})
 
 
 @settings(max_examples=25, deadline=None)

@@ -19,9 +19,10 @@ from drivers.modbus.config import Connection
 from drivers.modbus.link import Link
 from drivers.modbus.pdu import Function
 from drivers.modbus.points import KINDS, ORDERS
+from drivers.modbus.serial import line_parity, open_port
 from runtime import console
 from runtime.cli_node import JsonOption
-from scan.problem import fail
+from scan.problem import TickworkError, fail
 
 app = typer.Typer(help="Commission Modbus devices: scan, read, write, listen.", no_args_is_help=True)
 
@@ -30,8 +31,10 @@ READS = {
     "holding-registers": Function.READ_HOLDING_REGISTERS, "input-registers": Function.READ_INPUT_REGISTERS,
 }  # fmt: skip
 BAUDS = (9600, 19200, 38400, 57600, 115200, 4800, 2400)
-PARITIES = ("E", "N", "O")
+PARITIES = {"even": "E", "none": "N", "odd": "O"}
+WATCH_S = 0.5
 
+Rows = list[dict[str, object]]  # address and value
 Target = Annotated[str, typer.Argument(help="host, host:port, or a serial port such as /dev/ttyUSB0.")]
 Unit = Annotated[int, typer.Option(help="Unit number.", min=0, max=255)]
 Baud = Annotated[int, typer.Option(help="Baud rate of a serial port.", min=50)]
@@ -46,12 +49,15 @@ OrderOption = Annotated[
 
 def _connection(target: str, baud: int, parity: str) -> Connection:
     if target.startswith("/"):
-        letter = {"even": "E", "none": "N", "odd": "O"}.get(parity, "E")
-        return Connection("rtu", serial_port=target, baud=baud, parity=letter)
+        return Connection("rtu", serial_port=target, baud=baud, parity=_parity_letter(parity))
     host, _, port = target.partition(":")
     if port and not port.isdecimal():
         raise fail("DV1003", f"{target} is no address", expected="host, host:port or /dev/…", found=target)
     return Connection("tcp", host=host, port=int(port or 502))
+
+
+def _parity_letter(parity: str) -> str:
+    return PARITIES[_one_of("parity", parity, PARITIES)]
 
 
 def _one_of(name: str, value: str, known: Any) -> str:
@@ -92,7 +98,7 @@ def scan(
     console.use_json(json)
     settings = [(baud, parity)]
     if all_rates and target.startswith("/"):
-        settings = [(rate, way) for rate in BAUDS for way in ("even", "none", "odd")]
+        settings = [(rate, way) for rate in BAUDS for way in PARITIES]
     found: list[dict[str, object]] = []
 
     async def work(link: Link, at: str) -> None:
@@ -126,7 +132,7 @@ def read(
         bool, typer.Option("--watch", help="Read again every half second until Ctrl-C.")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Read again with pymodbus and compare (TCP).")
+        bool, typer.Option("--check", help="Read again with pymodbus, as a second opinion.")
     ] = False,
     baud: Baud = 19200,
     parity: Parity = "even",
@@ -148,7 +154,7 @@ def read(
     except ValueError as error:
         raise fail("DV1007", str(error), remedy="read fewer values at once") from error
 
-    async def once(link: Link) -> list[dict[str, object]]:
+    async def once(link: Link) -> Rows:
         data = (await field.ask(link, unit, request, timeout_s=timeout_ms / 1000))[2:]
         if bits:
             texts = [str(data[at >> 3] >> (at & 7) & 1) for at in range(count)]
@@ -158,13 +164,10 @@ def read(
 
     async def work(link: Link) -> None:
         rows = await once(link)
-        if console.is_json():
+        if watch:
+            await _watch(link, once, rows, table)
+        elif console.is_json():
             console.give(rows)
-        elif watch:
-            with Live(_show(rows, table), console=console.out) as live:
-                while True:
-                    await asyncio.sleep(0.5)
-                    live.update(_show(await once(link), table))
         else:
             console.out.print(_show(rows, table))
 
@@ -174,8 +177,25 @@ def read(
         asyncio.run(_second_opinion(connection, function, address, count * step, unit))
 
 
-def _show(rows: list[dict[str, object]], name: str) -> Table:
-    shown = Table(name, "value", box=None)
+async def _watch(link: Link, once: Callable[[Link], Awaitable[Rows]], rows: Rows, name: str) -> None:
+    """Again and again until Ctrl-C. A device that goes is shown with its last values and why, and comes back."""
+    link.gives_up_silent = False
+    with Live(_show(rows, name), console=console.out, auto_refresh=False) as live:
+        while True:
+            why = ""
+            try:
+                rows = await once(link)
+            except TickworkError as error:
+                why = error.problems[0].message
+            if console.is_json():
+                console.give_line({"values": rows, "error": why})
+            else:
+                live.update(_show(rows, name, why), refresh=True)
+            await asyncio.sleep(WATCH_S)
+
+
+def _show(rows: Rows, name: str, why: str = "") -> Table:
+    shown = Table(name, "value", box=None, caption=why, caption_style="red")
     for row in rows:
         shown.add_row(str(row["address"]), str(row["value"]))
     return shown
@@ -183,18 +203,28 @@ def _show(rows: list[dict[str, object]], name: str) -> Table:
 
 async def _second_opinion(connection: Connection, function: int, address: int, count: int, unit: int) -> None:
     """The same with a library that is not ours: tells a device's oddity from a mistake of Tickwork."""
-    from pymodbus.client import AsyncModbusTcpClient
+    from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+    from pymodbus.exceptions import ModbusException
 
-    client = AsyncModbusTcpClient(connection.host, port=connection.port)
+    client: AsyncModbusSerialClient | AsyncModbusTcpClient
+    if connection.serial_port:
+        parity = line_parity(connection.serial_port, connection.parity)
+        client = AsyncModbusSerialClient(connection.serial_port, baudrate=connection.baud, parity=parity)
+    else:
+        client = AsyncModbusTcpClient(connection.host, port=connection.port)
     await client.connect()
     calls = {
         1: client.read_coils, 2: client.read_discrete_inputs,
         3: client.read_holding_registers, 4: client.read_input_registers,
     }  # fmt: skip
-    reply = await calls[function](address, count=count, device_id=unit)
-    client.close()
-    values = reply.bits[:count] if function in (1, 2) else reply.registers
-    console.say(f"pymodbus reads: {reply if reply.isError() else values}")
+    try:
+        reply = await calls[function](address, count=count, device_id=unit)
+        values = reply.bits[:count] if function in (1, 2) else reply.registers
+        console.say(f"pymodbus reads: {reply if reply.isError() else values}")
+    except ModbusException as error:
+        console.say(f"pymodbus reads nothing: {error}")
+    finally:
+        client.close()
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # values may be negative
@@ -283,15 +313,13 @@ def listen(
     Example: tickwork modbus listen /dev/ttyUSB0 --baud 9600
     """
     console.use_json(json)
-    from drivers.modbus.serial import open_port
-
-    letter = {"even": "E", "none": "N", "odd": "O"}[_one_of("parity", parity, ("even", "none", "odd"))]
+    letter = _parity_letter(parity)
     try:
         line = open_port(port, baudrate=baud, parity=letter, timeout=0.05)
     except OSError as error:
-        raise fail(
-            "DV2007", f"{port} cannot be used", found=str(error), remedy="check its name and who else uses it"
-        ) from error
+        found = str(error).removeprefix("DV2007: ")
+        remedy = "check its name and who else uses it"
+        raise fail("DV2007", f"{port} cannot be used", found=found, remedy=remedy) from error
     began = time.monotonic()
     rest = b""
     with line:

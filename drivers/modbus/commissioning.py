@@ -35,6 +35,13 @@ UNITS = range(1, 248)  # Modbus over Serial Line V1.02 §2.2
 CONNECT_S = 5.0
 
 
+REMEDIES = {
+    FailureKind.TIMEOUT: "check the unit number and, on a serial line, baud rate, parity and wiring",
+    FailureKind.EXCEPTION: "look up table and address in the device's manual; lists that count from 1 are one too high",
+    FailureKind.MISMATCH: "see with --check what pymodbus reads, and whether another master is on the line",
+}
+
+
 class Found(NamedTuple):
     """A unit that answered: how, and what it says of itself."""
 
@@ -43,35 +50,40 @@ class Found(NamedTuple):
 
 
 async def open_and_wait(link: Link, *, timeout_s: float = CONNECT_S) -> None:
-    """Starts ``link`` and waits for its connection. Raises TickworkError DV2002."""
-    connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    reasons: list[str] = []
+    """Starts ``link`` and waits for its connection; one refusal is enough. Raises TickworkError DV2002."""
+    answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def changed(up: bool, text: str) -> None:
-        reasons.append(text)
-        if up and not connected.done():
-            connected.set_result(None)
+        if not answered.done():
+            answered.set_result("" if up else text)
 
     link.listen(changed)
     link.start()
     try:
-        await asyncio.wait_for(connected, timeout_s)
+        reason = await asyncio.wait_for(answered, timeout_s)
     except TimeoutError:
+        reason = "no answer"
+    if reason:
         await link.stop()
         raise fail(
             "DV2002",
             f"{link.address} cannot be reached",
             expected=f"a connection within {timeout_s:g} s",
-            found=reasons[-1] if reasons else "no answer",
+            found=reason,
             remedy="check address, port and cable, and whether another master has the connection",
-        ) from None
+        )
 
 
 async def ask(link: Link, unit: int, request: Request, *, timeout_s: float) -> bytes:
     """The reply PDU. Raises TickworkError DV2001 and others as ``FailureKind`` names them."""
     reply, failure = await attempt(link, unit, request, timeout_s=timeout_s)
     if failure is not None:
-        raise fail(failure.kind.value, failure.text, found=f"{link.address} unit {unit}")
+        raise fail(
+            failure.kind.value,
+            failure.text,
+            found=f"{link.address} unit {unit}",
+            remedy=REMEDIES.get(failure.kind, ""),
+        )
     return reply
 
 
@@ -96,7 +108,7 @@ async def find_units(link: Link, units: Iterable[int], *, timeout_s: float) -> A
     for unit in units:
         reply, failure = await attempt(link, unit, read_device_identification(), timeout_s=timeout_s)
         if failure is None:
-            yield Found(unit, _identity(reply))
+            yield Found(unit, _identity(reply) or "answers, with an empty identification")
         elif failure.kind is FailureKind.EXCEPTION:
             if failure.exception not in (10, 11):
                 yield Found(unit, "answers, without identification")
@@ -165,9 +177,7 @@ def encode_number(text: str, *, kind: str, order: str) -> bytes:
         number = float(text) if "f" in store else int(text, 0)
         image = np.array([number], store).tobytes()
     except (ValueError, OverflowError) as error:
-        raise fail(
-            "DV1003", f"{text} is no {kind}", expected=f"a value of {kind}", found=str(error)
-        ) from error
+        raise fail("DV1003", f"{text} is no {kind}", expected=f"a value of {kind}", found=text) from error
     point = Point("", 0, kind, 0, 8, order=order, registers=registers, store=store)
     return encode_point(point, image)
 

@@ -21,13 +21,21 @@ PSEUDO_TERMINALS = "/dev/pts/"
 
 def open_port(path: str, *, parity: str, **settings: Any) -> Any:
     """An open ``serial.Serial``. Raises OSError, also where pyserial lets an error of the terminal's driver through."""
-    if os.path.realpath(path).startswith(PSEUDO_TERMINALS):
-        parity = serial.PARITY_NONE  # they have no line, and refuse its settings when they are opened again
+    if _is_pseudo_terminal(path):
         settings["bytesize"] = serial.EIGHTBITS
     try:
-        return serial.Serial(path, parity=parity, **settings)
+        return serial.Serial(path, parity=line_parity(path, parity), **settings)
     except (serial.SerialException, ValueError, termios.error) as error:
         raise OSError(f"DV2007: {error}") from error
+
+
+def line_parity(path: str, parity: str) -> str:
+    """``parity``, but none where there is no line: pseudo terminals refuse it when they are opened again."""
+    return str(serial.PARITY_NONE) if _is_pseudo_terminal(path) else parity
+
+
+def _is_pseudo_terminal(path: str) -> bool:
+    return os.path.realpath(path).startswith(PSEUDO_TERMINALS)
 
 
 class SerialLink(StreamLink):

@@ -67,6 +67,8 @@ class SimulatedUnits:
 def _session(units: dict[int, RegisterDevice], framer: FramerType) -> _Session:
     point = SimDevice(1, simdata=[SimData(0, count=1, values=0, datatype=DataType.REGISTERS)])
     server = ModbusTcpServer(point, framer=framer, broadcast_enable=framer is FramerType.RTU)
+    server.control.Identity.VendorName = "Tickwork"  # pymodbus keeps one for the whole process
+    server.control.Identity.ProductCode = "simulated device"
     server.context = _Tables(units)  # type: ignore[assignment]  # pymodbus' own tables copy each point
     return _Session(server)
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from supervisor.api_alarms import OPERATIONS as ALARMS
 from supervisor.api_call import Call, Operation
 from supervisor.api_fleet import OPERATIONS as FLEET
 from supervisor.api_people import OPERATIONS as PEOPLE
@@ -22,7 +23,7 @@ from supervisor.openapi import document
 from supervisor.problems import not_understood
 
 PREFIX = "/api/v1"
-OPERATIONS: tuple[Operation, ...] = (*FLEET, *PROGRAMS, *PEOPLE)
+OPERATIONS: tuple[Operation, ...] = (*FLEET, *ALARMS, *PROGRAMS, *PEOPLE)
 
 
 def api_routes() -> list[BaseRoute]:

@@ -15,8 +15,11 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from supervisor import guard, pages
+from supervisor.alarm_engine import FleetAlarms
+from supervisor.alarms import AlarmService
 from supervisor.api import PREFIX, api_routes
 from supervisor.api_files import file_routes
+from supervisor.api_stream import AlarmStreams
 from supervisor.artifact_store import ArtifactStore
 from supervisor.artifacts import Artifacts
 from supervisor.audit import AuditJournal
@@ -62,12 +65,14 @@ class Parts:
     link: LinkServer
     system: SystemService
     metrics: Metrics
+    alarms: AlarmService
     watches: tuple[Watch, ...]
 
     async def start(self) -> None:
         await self.commands.start()
         self.ingest.start()
         await self.fleet.load()
+        await self.alarms.load()
 
     async def stop(self) -> None:
         self.stop_streams()
@@ -76,6 +81,7 @@ class Parts:
 
     def stop_streams(self) -> None:
         """End what would otherwise never end, so that the server can close."""
+        self.alarms.close()
         self.fleet.bus.close()
         self.fleet.cut_all()
 
@@ -94,6 +100,12 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
     commands = CommandService(store, fleet, now_ns)
     deployments = DeploymentService(store, fleet, artifacts, key, now_ns)
     fleet.watchers = [commands, deployments]
+    alarms = AlarmService(store, fleet, commands, ingest, now_ns)
+    own = FleetAlarms(
+        store, fleet, alarms, data_dir=folder, certificate=settings.certificate,
+        history_problem=lambda: ingest.figures.problem is not None, now_ns=now_ns,
+    )  # fmt: skip
+    alarms.own = own
     passwords = Passwords(PasswordHasher(memory_cost=settings.argon2_kib))
     people = PeopleService(store, now_ns, passwords)
     audit = AuditJournal(store, now_ns)
@@ -107,14 +119,15 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
         people=people,
         audit=audit,
         system=system,
+        alarms=alarms,
     )
-    link = LinkServer(store, fleet, commands, deployments, history.mark, public_base64(key), now_ns)
+    link = LinkServer(store, fleet, commands, deployments, alarms, history.mark, public_base64(key), now_ns)
     housekeeping = Housekeeping(settings, ingest, artifacts, now_ns)
     bus.last_event = history.last_event()
-    watches: tuple[Watch, ...] = (commands.watch, deployments.watch, housekeeping.watch)
+    watches: tuple[Watch, ...] = (commands.watch, deployments.watch, housekeeping.watch, own.watch)
     metrics = Metrics(fleet, ingest)
     return Parts(
-        folder, services, people, audit, fleet, commands, ingest, store, link, system, metrics, watches
+        folder, services, people, audit, fleet, commands, ingest, store, link, system, metrics, alarms, watches
     )
 
 
@@ -143,6 +156,7 @@ def create_app(settings: Settings, *, now_ns: Clock = time.time_ns) -> Starlette
         *health_routes(parts.system, parts.metrics),
         *api_routes(),
         *file_routes(PREFIX),
+        *AlarmStreams().routes(PREFIX),
         *pages.routes(parts.services),
     ]
     missing = guard.undeclared(routes)

@@ -64,7 +64,7 @@ class CommandService:
         self,
         actor: Actor,
         node_id: str,
-        kind: Literal["write", "force", "unforce", "start", "stop", "restart", "reset_statistics"],
+        kind: Literal["write", "force", "unforce", "start", "stop", "restart", "reset_statistics", "alarm"],
         values: dict[str, str] | None = None,
         *,
         reason: str = "",
@@ -73,7 +73,8 @@ class CommandService:
         lease_s: int = 0,
         idempotency_key: str = "",
     ) -> CommandRow:
-        require(actor, Role.OPERATOR if kind in _TAG_KINDS else Role.ENGINEER, node_id)
+        """Kind "alarm" comes from ``supervisor.alarms``, which knows who may do what of it."""
+        require(actor, Role.OPERATOR if kind in (*_TAG_KINDS, "alarm") else Role.ENGINEER, node_id)
         node = self._fleet.node(node_id)
         values, expected = values or {}, expected or {}
         _check(node, kind, values, expected, reason, expires_s, lease_s)

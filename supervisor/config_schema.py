@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from supervisor.alarm_schema import TABLES as ALARM_TABLES
+
 MIGRATIONS = Migrations("tickwork_supervisor")
 
 _FIRST = """
@@ -70,6 +72,12 @@ BEGIN SELECT RAISE(ABORT, 'the audit journal only grows'); END;
 @MIGRATIONS()
 def first_tables(db: Database) -> None:
     for statement in _statements(_FIRST):
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def alarm_tables(db: Database) -> None:
+    for statement in _statements(ALARM_TABLES):
         db.execute(statement)
 
 

@@ -26,6 +26,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from runtime.link import (
     LINK_VERSION,
+    Alarms,
+    AlarmTable,
     Batch,
     Challenge,
     CommandResult,
@@ -46,6 +48,7 @@ from runtime.link import (
 )
 from scan.problem import TickworkError, fail
 from supervisor import audit
+from supervisor.alarms import AlarmService
 from supervisor.commands import CommandService
 from supervisor.config_store import ConfigStore, one
 from supervisor.deployments import DeploymentService
@@ -75,6 +78,7 @@ class LinkServer:
         fleet: FleetService,
         commands: CommandService,
         deployments: DeploymentService,
+        alarms: AlarmService,
         mark_of: Callable[[str, str], int],
         public_key: str,
         now_ns: Callable[[], int],
@@ -83,6 +87,7 @@ class LinkServer:
         self.fleet = fleet
         self.commands = commands
         self.deployments = deployments
+        self.alarms = alarms
         self.mark_of = mark_of
         self._public_key = public_key
         self.now_ns = now_ns
@@ -263,6 +268,10 @@ class LinkSession:
                 await fleet.batch(node, self._boot, message, self)
             case Journal():
                 await fleet.journal(node, self._boot, message, self)
+            case Alarms():
+                await self._server.alarms.arrived(node, self._boot, message, self)
+            case AlarmTable():
+                await self._server.alarms.told(node, message)
             case Status():
                 fleet.status(node, message)
                 await self._server.deployments.reported(node, message)

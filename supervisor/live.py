@@ -48,6 +48,10 @@ class Bus:
         for client in self._clients:
             client.hear_node(node.node_id)
 
+    def alarms_changed(self) -> None:
+        for client in self._clients:
+            client.hear_alarms()
+
     def publish(self, item: Item) -> None:
         if isinstance(item, EventRow):
             self._recent.append(item)
@@ -100,6 +104,7 @@ class Client:
         self._seen = 0  # generation: 0 makes the first update carry everything
         self._items: deque[Item] = deque()
         self._overflow = False
+        self._alarms = False
         self._wake = asyncio.Event()
         self._closed = False
         self._last_return = 0.0
@@ -120,6 +125,10 @@ class Client:
     def hear_node(self, node_id: str) -> None:
         if self._fleet or node_id in self._tags:
             self._wake.set()
+
+    def hear_alarms(self) -> None:
+        self._alarms = True
+        self._wake.set()
 
     def hear(self, item: Item) -> None:
         if not self._sees(item):
@@ -156,6 +165,7 @@ class Client:
         since, self._seen = self._seen, self._bus.generation
         items, self._items = self._items, deque()
         resync, self._overflow = self._overflow, False
+        alarms, self._alarms = self._alarms, False
         return Update(
             self._values(since),
             self._runtimes(since),
@@ -163,6 +173,7 @@ class Client:
             tuple(i for i in items if isinstance(i, CommandRow)),
             tuple(i for i in items if isinstance(i, Deployment)),
             resync,
+            alarms,
         )
 
     def _values(self, since: int) -> tuple[TagValue, ...]:

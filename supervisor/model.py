@@ -150,6 +150,7 @@ class Update(msgspec.Struct, frozen=True):
     commands: tuple[CommandRow, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     resync: bool = False
+    alarms: bool = False  # what stands is another thing now; ask for it
 
 
 class SeriesKey(msgspec.Struct, frozen=True):

@@ -12,6 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from supervisor.alarm_model import (
+    AlarmCounts,
+    AlarmFilter,
+    AlarmLine,
+    AlarmRow,
+    DefinitionVersion,
+    EngineState,
+    Figures,
+    OrderResult,
+)
 from supervisor.model import (
     NEWEST,
     About,
@@ -254,6 +264,54 @@ class People(Protocol):
     async def cancel_enrolment_token(self, actor: Actor, token_id: int) -> None: ...
 
 
+class Alarms(Protocol):
+    """Alarms of all runtimes and of the supervisor (node id ""). See ``supervisor.alarms``."""
+
+    closed: bool
+
+    async def active(self, actor: Actor, *, node_id: str = "*") -> tuple[AlarmRow, ...]: ...
+
+    async def hidden(self, actor: Actor, *, node_id: str = "*") -> tuple[AlarmRow, ...]: ...
+
+    async def definitions(self, actor: Actor, *, node_id: str = "*") -> tuple[AlarmRow, ...]: ...
+
+    async def counts(self, actor: Actor) -> AlarmCounts: ...
+
+    async def engines(self, actor: Actor) -> tuple[EngineState, ...]: ...
+
+    async def journal(
+        self, actor: Actor, wanted: AlarmFilter = ..., *, page: Page = NEWEST, after: int = -1
+    ) -> tuple[AlarmLine, ...]: ...
+
+    async def next_lines(
+        self, actor: Actor, after: int, *, limit: int = 500, wait_s: float = 15.0
+    ) -> tuple[tuple[AlarmLine, ...], int]: ...
+
+    async def figures(
+        self, actor: Actor, *, from_ns: int, to_ns: int, operators: int = 1, node_id: str = ""
+    ) -> Figures: ...
+
+    async def order(
+        self,
+        actor: Actor,
+        node_id: str,
+        action: str,
+        targets: tuple[str, ...],
+        *,
+        comment: str = "",
+        duration_s: int = 0,
+        work_order: str = "",
+    ) -> OrderResult: ...
+
+    async def versions(self, actor: Actor, node_id: str) -> tuple[DefinitionVersion, ...]: ...
+
+    async def page_text(self, actor: Actor, node_id: str) -> str: ...
+
+    async def define(
+        self, actor: Actor, node_id: str, text: str, *, message: str = ""
+    ) -> DefinitionVersion: ...
+
+
 class System(Protocol):
     async def about(self, actor: Actor) -> About: ...
 
@@ -279,6 +337,7 @@ class Services:
     people: People
     audit: Audit
     system: System
+    alarms: Alarms
 
 
 __all__ = [
@@ -286,6 +345,7 @@ __all__ = [
     "About",
     "Actor",
     "Aggregate",
+    "Alarms",
     "ApiKey",
     "Audit",
     "AuditEntry",

@@ -86,7 +86,7 @@ class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
         return {2: self.hh, 1: self.h, -1: self.l, -2: self.ll}.get(level)
 
 
-class Standing(msgspec.Struct, frozen=True, array_like=True):
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
     """One alarm now. ``occurrence`` 0: none is open. ``until_ns``: end of the shelf."""
 
     state: State = State.NORMAL
@@ -110,7 +110,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     asked_by: str = ""  # who asked to take it out of service and waits for a second person
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the journal. ``occurrence``: the one that it is about, also when it closed it."""
 
     seq: int  # grows by one within ``epoch``

@@ -618,7 +618,7 @@ class Action(Node):
 
 @dataclass(slots=True, eq=False)
 class Pou(Node):
-    """FUNCTION, FUNCTION_BLOCK, PROGRAM, CLASS or METHOD (``kind``, upper case).
+    """FUNCTION, FUNCTION_BLOCK, PROGRAM, CLASS, METHOD or TEST (``kind``, upper case).
 
     ``result``: type of a function or method; None without one or for VOID. ``body`` None: a prototype of an
     interface
@@ -648,6 +648,8 @@ class Pou(Node):
     comment: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     head_end: int = 0
+    title: str = ""  # of a TEST: its text
+    alias: Name | None = None  # a mock: the name that it has in its text
 
 
 @dataclass(slots=True, eq=False)

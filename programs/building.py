@@ -18,6 +18,7 @@ from programs import hir
 from programs.artifact import PLANT, Artifact, open_artifact, pack
 from programs.blocks_compile import versions
 from programs.check import CheckResult, check
+from programs.check_mocks import Mocks
 from programs.layout import BLOCK_SIZE_MAX, BlockLayout, TooLargeError
 from programs.layout_symbols import SymbolTable
 from programs.native import GENERATOR_VERSION, Progress, compile_program
@@ -130,14 +131,16 @@ def program_digest(settings: Settings, sources: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def check_sources(settings: Settings, sources: Mapping[str, bytes]) -> CheckResult:
-    """Parse and check; task settings of the plant file are applied to the program."""
+def check_sources(
+    settings: Settings, sources: Mapping[str, bytes], *, mocks: Mocks | None = None
+) -> CheckResult:
+    """Parse and check; task settings of the plant file are applied to the program. ``mocks``: for tests."""
     texts = SourceSet()
     added: list[Source] = [
         texts.add(path, data) for path, data in sorted(sources.items()) if not path.endswith(SUFFIX)
     ]
     blocks, found = read_blocks(sources)
-    result = check(added, dialect=settings.dialect, name=settings.name, blocks=blocks)
+    result = check(added, dialect=settings.dialect, name=settings.name, blocks=blocks, mocks=mocks)
     if found:
         result = CheckResult((*found, *result.problems), None)
     if result.program is None:
@@ -175,9 +178,11 @@ def check_folder(folder: Path) -> CheckResult:
     return check_sources(settings, sources)
 
 
-def checked(settings: Settings, sources: Mapping[str, bytes]) -> tuple[hir.Program, tuple[Problem, ...]]:
+def checked(
+    settings: Settings, sources: Mapping[str, bytes], *, mocks: Mocks | None = None
+) -> tuple[hir.Program, tuple[Problem, ...]]:
     """The program and its warnings. Raises TickworkError with all problems if there is an error among them."""
-    result = check_sources(settings, sources)
+    result = check_sources(settings, sources, mocks=mocks)
     if result.program is None:
         raise TickworkError(*result.problems)
     return result.program, tuple(result.problems)

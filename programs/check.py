@@ -20,6 +20,7 @@ from programs.check_context import Context, Scope
 from programs.check_declarations import Declarations
 from programs.check_inheritance import check_inheritance
 from programs.check_initial import Initials
+from programs.check_mocks import Mocks, keep_tests, put_in, without_bodies
 from programs.check_pous import Units
 from programs.check_types import TypeResolver
 from programs.check_usage import check_usage
@@ -51,8 +52,11 @@ def check(
     dialect: str = "iec",
     name: str = "application",
     blocks: Mapping[str, Block] | None = None,
+    mocks: Mocks | None = None,
 ) -> CheckResult:
     """Check an application's sources as a whole, with its blocks in Python.
+
+    ``mocks``, where it is given, keeps the tests of the sources in the program and puts units in the place of others.
 
     Raises ValueError for an unknown dialect, nothing for any text.
     """
@@ -61,12 +65,14 @@ def check(
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
     try:
-        return _check(sources, dialect, name, blocks or {})
+        return _check(sources, dialect, name, blocks or {}, mocks)
     finally:
         sys.setrecursionlimit(limit)
 
 
-def _check(sources: Sequence[Source], dialect: str, name: str, blocks: Mapping[str, Block]) -> CheckResult:
+def _check(
+    sources: Sequence[Source], dialect: str, name: str, blocks: Mapping[str, Block], mocks: Mocks | None
+) -> CheckResult:
     known = SourceSet()
     units: list[ast.Unit] = []
     problems: list[Problem] = []
@@ -76,6 +82,13 @@ def _check(sources: Sequence[Source], dialect: str, name: str, blocks: Mapping[s
         problems += found
     syntax_errors = any(problem.severity == "error" for problem in problems)
     diagnostics = Diagnostics(known)
+    if mocks is not None:
+        keep_tests(units, mocks)
+    if mocks:
+        problems += put_in(units, mocks, diagnostics)
+        syntax_errors = syntax_errors or any(problem.severity == "error" for problem in problems)
+        stands_for = {real.upper() for real, mock in mocks.items() if mock}
+        blocks = {key: block for key, block in blocks.items() if key not in stands_for}
     program = check_units(units, diagnostics, name=name, blocks=blocks)
     if dialect == "auto" and diagnostics.error_count:
         # What is wrong in one dialect may be what another one allows.
@@ -85,7 +98,19 @@ def _check(sources: Sequence[Source], dialect: str, name: str, blocks: Mapping[s
             diagnostics, program = others, wider
     problems += diagnostics.problems()
     errors = syntax_errors or diagnostics.error_count > 0
+    if mocks is None:
+        leave_out_tests(program)
+    elif not errors and (unknown := without_bodies(program, mocks)):
+        problems += unknown
+        errors = True
     return CheckResult(tuple(_ordered(problems, sources)), None if errors else program)
+
+
+def leave_out_tests(program: hir.Program) -> None:
+    """Tests are checked with the rest, and are no part of what runs."""
+    for test in program.tests:
+        program.pous.pop(test.key, None)
+    program.tests = []
 
 
 def _ordered(problems: Sequence[Problem], sources: Sequence[Source]) -> list[Problem]:
@@ -132,8 +157,17 @@ def check_units(
     configurations = Configurations(context, resolver, initials)
     configurations.work_out()
     AccessPaths(context, resolver, configurations.instances).work_out(_access_sections(units))
+    _forget_tests(context)
     check_usage(context, configurations.tasks, configurations.instances)
     return _program(context, configurations, units, name)
+
+
+def _forget_tests(context: Context) -> None:
+    """What tests write is no second writer of an output."""
+    keys = {test.key for test in context.tests}
+    if keys:
+        for variable, places in list(context.written.items()):
+            context.written[variable] = [place for place in places if place[0] not in keys]
 
 
 def _taken_names(context: Context) -> None:
@@ -220,4 +254,5 @@ def _program(
             for unit in units
         },
         blocks=dict(context.blocks),
+        tests=context.tests,
     )

@@ -134,6 +134,7 @@ class Context:
     bindings: list[tuple[hir.Variable, hir.Place]] = field(
         default_factory=list
     )  # in-outs and what is bound to them
+    tests: list[hir.Test] = field(default_factory=list)
     late_initials: dict[hir.Variable, ast.Expression] = field(default_factory=dict)  # evaluated in the body
     incomplete: dict[hir.Variable, VariableSymbol] = field(default_factory=dict)  # AT %Q*
     edges: dict[hir.Variable, hir.Variable] = field(

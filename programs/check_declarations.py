@@ -24,6 +24,7 @@ _KINDS = {
     "PROGRAM": "program",
     "CLASS": "class",
     "METHOD": "method",
+    "TEST": "function_block",
 }
 _DIRECTIONS = {"VAR_INPUT": "input", "VAR_OUTPUT": "output", "VAR_IN_OUT": "inout"}
 # Sections that a kind of POU may have (IEC 61131-3:2013, 6.6).
@@ -203,11 +204,16 @@ class Declarations:
         symbol.abstract, symbol.final, symbol.access = node.abstract, node.final, node.access
         symbol.external = node.external
         symbol.generic = bool(node.type_parameters)
+        if node.kind == "TEST":
+            symbol.test = hir.Test(key, node.title, pou.file, pou.line, node.attributes.get("mock", ""))
+            self.context.tests.append(symbol.test)
         home = scope.parent if node.using and scope.parent is not None else scope
         self._add(home, node.name, symbol)
         if key in self.context.pous:
             key = f"{key}@{node.start}"
             symbol.key = pou.key = key
+            if symbol.test is not None:
+                symbol.test.key = key
         if not symbol.generic:
             self.context.pous[key] = symbol
         self._contents(symbol, node)
@@ -227,7 +233,7 @@ class Declarations:
         scope = symbol.scope
         self._sections(symbol, node.sections, node.source)
         if node.result is not None:
-            self._result(symbol, node.name, node.source)
+            self._result(symbol, node.alias or node.name, node.source)
         for method in node.methods:
             self._method(method, symbol, scope)
         for prop in node.properties:

@@ -17,7 +17,7 @@ from programs.symbols import EnumValueSymbol, TypeSymbol
 
 
 class BodyExpressions(BodyProperties):
-    """Layer 10: every expression."""
+    """Layer 11: every expression."""
 
     def expression(self, node: ast.Expression, want: hir.Type | None = None) -> Value:
         """The value of an expression; ``want`` is what the context would like, and decides literals only."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from programs import hir, types
 from programs.check_arguments import Prepared
-from programs.check_calls import BodyCalls
 from programs.check_meanings import CallableMeaning, PropertyMeaning
+from programs.check_tests import BodyTests
 from programs.check_values import Value
 from programs.diagnostics import Spanned
 from programs.symbols import PouSymbol
 
 
-class BodyProperties(BodyCalls):
-    """Layer 9: properties."""
+class BodyProperties(BodyTests):
+    """Layer 10: properties."""
 
     def get_property(self, meaning: PropertyMeaning, node: Spanned) -> Value:
         kind = self.resolver.property(meaning.symbol)

@@ -12,7 +12,7 @@ from scan.abi import IecType
 
 
 class Body(BodyExpressions):
-    """Layer 11: statements; a whole body."""
+    """Layer 12: statements; a whole body."""
 
     loops = 0
 

@@ -103,10 +103,7 @@ def _report_recursion(context: Context, circle: list[str]) -> None:
 
 def _through_others(context: Context, circle: list[str]) -> bool:
     """Whether one of the calls goes to whatever method the instance has."""
-    return any(
-        called not in context.calls.get(caller, ())
-        for caller, called in itertools.pairwise(circle)
-    )
+    return any(called not in context.calls.get(caller, ()) for caller, called in itertools.pairwise(circle))
 
 
 def _reached(calls: dict[str, set[str]], start: str) -> set[str]:

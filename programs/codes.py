@@ -137,6 +137,7 @@ ARTIFACTS: dict[str, str] = {
     "AR2003": "Source that cannot be read",
     "AR2004": "Task setting for an unknown task",
     "AR2005": "Unit that cannot be tested alone",
+    "AR2006": "No such mock",
 }
 
 CODES: dict[str, str] = {**LEXICAL, **SYNTAX, **TYPES, **MEANING, **NATIVE, **ARTIFACTS}

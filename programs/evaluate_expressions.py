@@ -223,6 +223,9 @@ class Expressions:
     def _intrinsic(self, node: hir.Intrinsic) -> Value:
         if node.name in ("TIME", "TIME_NOW"):
             return int(self.context.now_ns)
+        if node.name == "ADVANCE_TIME":
+            self.context.now_ns += integer(self.value(node.arguments[0]))
+            return int(self.context.now_ns)
         if node.name == "FIRST_SCAN":
             return int(self.context.first_scan != 0)
         result = intrinsic(node, [self.value(argument) for argument in node.arguments])

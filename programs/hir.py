@@ -230,6 +230,28 @@ class Task:
     line: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """An assertion of a test, in the order of the text. ``kept``: its message is in the variable ``_message``."""
+
+    name: str
+    line: int
+    message: str = ""
+    kept: bool = False
+
+
+@dataclass(slots=True)
+class Test:
+    """TEST … END_TEST: ``key`` names its POU, a block that ends early with the number of a failed assertion."""
+
+    key: str
+    title: str
+    file: str
+    line: int
+    mocks: str = ""  # its attribute 'mock'
+    assertions: list[Assertion] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class Program:
     """A whole checked application."""
@@ -243,6 +265,7 @@ class Program:
     files: dict[str, str]  # path -> sha256 of the text
     # The plant's blocks in Python by upper-case name: programs.blocks.Block, which is made of types of this module.
     blocks: dict[str, Any] = field(default_factory=dict)
+    tests: list[Test] = field(default_factory=list)  # only where tests were asked for
 
 
 # ---------------------------------------------------------------- places (things with an address)

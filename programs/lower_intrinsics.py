@@ -275,6 +275,12 @@ class Intrinsics(Conversions):
     def _do_time(self, intrinsic: hir.Intrinsic, values: list[str]) -> str:
         return self._context("now_ns", "i64")
 
+    def _do_advance_time(self, intrinsic: hir.Intrinsic, values: list[str]) -> str:
+        """Only in tests: the scan's own time moves on (``programs.check_tests``)."""
+        now = self.op(f"add i64 {self._context('now_ns', 'i64')}, {values[0]}")
+        self.do(f"store i64 {now}, ptr {self.at('%ctx', context_offset('now_ns'))}, align 4")
+        return now
+
     def _do_first_scan(self, intrinsic: hir.Intrinsic, values: list[str]) -> str:
         return self.op(f"icmp ne i32 {self._context('first_scan', 'i32')}, 0")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from programs import ast
 from programs.parse_cursor import ParseError
 from programs.parse_sfc import Charts
@@ -24,6 +26,7 @@ _POU_END = {
     "PROGRAM": "END_PROGRAM",
     "CLASS": "END_CLASS",
     "METHOD": "END_METHOD",
+    "TEST": "END_TEST",
 }
 _SPOKEN = {
     "FUNCTION": "a function",
@@ -61,6 +64,34 @@ class Declarations(Charts):
         self._contents(pou, end)
         self.open_ends.pop()
         self._end(pou, end, opened)
+        return pou
+
+    def test(self) -> ast.Pou:
+        """``TEST 'what' VAR … END_VAR statements END_TEST``: named by its line, for it has a text instead."""
+        opened = self.i
+        line = self.source.line(self.starts[opened])
+        stem = "".join(c if c.isalnum() else "_" for c in PurePosixPath(self.source.path).stem)
+        name = ast.Name(self.starts[opened + 1], self.ends[opened + 1], f"Test_{line}_{stem[:40]}")
+        pou = ast.Pou(
+            kind="TEST",
+            name=name,
+            source=self.source,
+            sections=[],
+            body=None,
+            start=self.starts[opened],
+            end=0,
+        )
+        pou.title = self.texts[opened + 1][1:-1]
+        pou.comment, pou.attributes = self.comment_of(opened, None), self.attributes_of(opened)
+        self.i += 2
+        pou.head_end = self.ends[self.i - 1]
+        self.end_line()
+        self.open_ends.append("END_TEST")
+        self._contents(pou, "END_TEST")
+        self.open_ends.pop()
+        self.end_of("END_TEST", opened, "TEST")
+        self.accept(";")
+        pou.end = self.ends[self.i - 1]
         return pou
 
     def _end(self, pou: ast.Pou, end: str, opened: int) -> None:

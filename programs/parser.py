@@ -10,7 +10,7 @@ from programs.lexer import tokenize
 from programs.parse_configurations import Configurations
 from programs.parse_cursor import GiveUpError, ParseError, RepairedError
 from programs.source import Source
-from programs.tokens import BLOCK_ENDS, ENDS, NAME
+from programs.tokens import BLOCK_ENDS, ENDS, NAME, STRING, WSTRING
 from scan.problem import Problem
 
 DIALECTS = ("iec", "codesys", "rusty", "auto")
@@ -62,6 +62,8 @@ class Parser(Configurations):
                 return [self.pou()]
             if key == "METHOD" and self.kind(1) == NAME:
                 return [self.pou()]
+            if key == "TEST" and self.kind(1) in (STRING, WSTRING):
+                return [self.test()]
             if self.is_section():
                 section = self.section()
                 return [ast.GlobalSection(section.start, section.end, self.source, section)]

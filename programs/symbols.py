@@ -94,6 +94,7 @@ class PouSymbol:
     type_arguments: dict[str, hir.Type] = field(default_factory=dict)
     external: bool = False
     generic: bool = False  # has type parameters: only its instances are translated
+    test: hir.Test | None = None  # it is one
 
     @property
     def name(self) -> str:

@@ -72,7 +72,7 @@ POU_ENDS = frozenset((
     "END_FUNCTION", "END_FUNCTION_BLOCK", "END_PROGRAM", "END_CLASS", "END_METHOD", "END_PROPERTY",
     "END_GET", "END_SET", "END_INTERFACE", "END_ACTION", "END_ACTIONS", "END_TYPE", "END_STRUCT",
     "END_UNION", "END_VAR", "END_CONFIGURATION", "END_RESOURCE", "END_NAMESPACE", "END_STEP",
-    "END_TRANSITION", "END_FUNCTIONBLOCK",
+    "END_TRANSITION", "END_FUNCTIONBLOCK", "END_TEST",
 ))  # fmt: skip
 ENDS = BLOCK_ENDS | POU_ENDS
 # Words that open a declaration at the top of a file (and end a body whose END_… is missing).

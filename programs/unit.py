@@ -10,6 +10,8 @@ from pathlib import Path
 
 from programs import hir
 from programs.building import Settings, checked, program_digest
+from programs.check import leave_out_tests
+from programs.check_mocks import Mocks
 from programs.native import compile_program
 from programs.native_cache import Cache
 from scan.abi import Application
@@ -27,17 +29,38 @@ def compile_unit(
     period_ns: int,
     *,
     cache_dir: Path | None = None,
+    mocks: Mocks | None = None,
 ) -> tuple[Application, str, hir.Program]:
     """An application that only calls ``unit`` once a scan, the prefix of the paths of its pins, and its program.
 
-    Raises TickworkError with the problems of the sources, AR2005 if there is no such unit.
+    ``mocks`` are units and what stands in for them. Raises TickworkError with the problems of the sources, AR2005 if
+    there is no such unit.
     """
-    program, _ = checked(settings, sources)
+    program = _checked(settings, sources, mocks)
     pou = _find(program, unit)
     alone, prefix = _alone(program, pou, period_ns)
-    text = f"{program_digest(settings, sources)} unit {pou.key} {period_ns}"
+    text = f"{program_digest(settings, sources)} unit {pou.key} {period_ns}{_named(mocks)}"
     digest = hashlib.sha256(text.encode()).hexdigest()
     return compile_program(alone, digest=digest, cache=Cache(cache_dir)), prefix, alone
+
+
+def compile_mocked(
+    settings: Settings, sources: Mapping[str, bytes], mocks: Mocks, *, cache_dir: Path | None = None
+) -> tuple[Application, hir.Program]:
+    """The whole program with other units in the place of some. Raises TickworkError as ``compile_unit``."""
+    program = _checked(settings, sources, mocks)
+    digest = hashlib.sha256(f"{program_digest(settings, sources)}{_named(mocks)}".encode()).hexdigest()
+    return compile_program(program, digest=digest, cache=Cache(cache_dir)), program
+
+
+def _checked(settings: Settings, sources: Mapping[str, bytes], mocks: Mocks | None) -> hir.Program:
+    program, _ = checked(settings, sources, mocks=mocks or None)
+    leave_out_tests(program)
+    return program
+
+
+def _named(mocks: Mocks | None) -> str:
+    return f" mocks {sorted(mocks.items())}" if mocks else ""
 
 
 def _find(program: hir.Program, unit: str) -> hir.Pou:

@@ -1,6 +1,7 @@
-"""Which statements the cases of step tables reach.
+"""Which statements and branches tests reach.
 
-A case is played a second time by the evaluator, which gives the same results as the machine code and knows its lines.
+A test is played a second time by the evaluator, which gives the same results as the machine code and knows its lines.
+For the branches a mark is put at the beginning of each: of IF with and without ELSE, of CASE, and of loops.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from scan.values import Value, read_value
 from scan.virtual import ProgramFault, ScanResult, poke
 
 Line = tuple[str, int]  # source and line
+Branch = tuple[str, int, str]  # source, line, and which one: "THEN", "ELSE", "2..5", "DO"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Mark:
+    """Stands at the beginning of a branch; not a statement of the program."""
+
+    branch: Branch
+    line: int = 0
 
 
 class Coverage:
@@ -25,10 +35,17 @@ class Coverage:
     def __init__(self) -> None:
         self.all: set[Line] = set()
         self.run: set[Line] = set()
+        self.branches: set[Branch] = set()
+        self.taken: set[Branch] = set()
 
     def add_program(self, program: hir.Program) -> None:
-        for pou in program.pous.values():
-            self.all |= {(pou.file, line) for line in _lines(pou.body) if line > 0 and pou.file}
+        """Count a program's statements and branches, tests left out, and put marks into it."""
+        tests = {test.key for test in program.tests}
+        for key, pou in program.pous.items():
+            if key in tests or not pou.file:
+                continue
+            self.all |= {(pou.file, line) for line in _lines(pou.body) if line > 0}
+            self.branches |= {mark.branch for mark in _put_marks(pou.file, pou.body)}
 
     def as_json(self) -> dict[str, object]:
         """By source: lines with statements, how many of them have run, and which have not."""
@@ -36,7 +53,13 @@ class Coverage:
         for file in sorted({file for file, _ in self.all}):
             lines = {line for name, line in self.all if name == file}
             missing = sorted(lines - {line for name, line in self.run if name == file})
-            found[file] = {"lines": len(lines), "run": len(lines) - len(missing), "missing": missing}
+            branches = {branch for branch in self.branches if branch[0] == file}
+            left = sorted(branches - self.taken)
+            found[file] = {
+                "lines": len(lines), "run": len(lines) - len(missing), "missing": missing,
+                "branches": len(branches), "taken": len(branches) - len(left),
+                "missing_branches": [f"{line} {which}" for _, line, which in left],
+            }  # fmt: skip
         return found
 
     def report(self) -> list[str]:
@@ -45,10 +68,44 @@ class Coverage:
         for file in sorted({file for file, _ in self.all}):
             lines = {line for name, line in self.all if name == file}
             missing = sorted(lines - {line for name, line in self.run if name == file})
-            share = 100 * (len(lines) - len(missing)) // len(lines)
-            rest = f"; not reached: {', '.join(map(str, missing))}" if missing else ""
-            shown.append(f"{share:3} % of {len(lines)} lines in {file}{rest}")
+            shown.append(_share(file, "lines", len(lines), "not reached", [str(line) for line in missing]))
+            branches = {branch for branch in self.branches if branch[0] == file}
+            left = [f"{line} {which}" for _, line, which in sorted(branches - self.taken)]
+            if branches:
+                shown.append(_share(file, "branches", len(branches), "not taken", left))
         return shown
+
+
+def _share(file: str, what: str, count: int, missing: str, which: list[str]) -> str:
+    percent = 100 * (count - len(which)) // count
+    rest = f"; {missing}: {', '.join(which)}" if which else ""
+    return f"{percent:3} % of {count} {what} in {file}{rest}"
+
+
+def _put_marks(file: str, body: list[hir.Statement]) -> Iterator[_Mark]:
+    """Put a mark at the beginning of each branch, and give it."""
+    for statement in body:
+        match statement:
+            case hir.If():
+                if statement.branches[-1][0] is not None:
+                    statement.branches.append((None, []))
+                for condition, inner in statement.branches:
+                    line = condition.line if condition is not None else statement.line
+                    yield from _begin(file, inner, line or statement.line, "THEN" if condition else "ELSE")
+            case hir.Case():
+                for labels, inner in statement.branches:
+                    which = ", ".join(str(low) if low == high else f"{low}..{high}" for low, high in labels)
+                    yield from _begin(file, inner, statement.line, which)
+                yield from _begin(file, statement.otherwise, statement.line, "ELSE")
+            case hir.For() | hir.While() | hir.Repeat():
+                yield from _begin(file, statement.body, statement.line, "DO")
+
+
+def _begin(file: str, body: list[hir.Statement], line: int, which: str) -> Iterator[_Mark]:
+    yield from _put_marks(file, body)
+    mark = _Mark((file, line, which))
+    body.insert(0, mark)  # type: ignore[arg-type]
+    yield mark
 
 
 def _lines(part: object) -> Iterator[int]:
@@ -63,13 +120,17 @@ def _lines(part: object) -> Iterator[int]:
 
 
 class _Watched(Evaluator):
-    """Remembers the lines of the statements that it runs."""
+    """Remembers the lines of the statements that it runs, and the branches that it takes."""
 
-    def __init__(self, program: hir.Program, seen: set[Line]) -> None:
+    def __init__(self, program: hir.Program, coverage: Coverage) -> None:
         super().__init__(program)
-        self._seen = seen
+        self._seen = coverage.run
+        self._taken = coverage.taken
 
-    def statement(self, statement: hir.Statement) -> None:
+    def statement(self, statement: hir.Statement | _Mark) -> None:
+        if isinstance(statement, _Mark):
+            self._taken.add(statement.branch)
+            return
         self._seen.add((self.frames[-1].pou.file, statement.line))
         super().statement(statement)
 
@@ -78,7 +139,7 @@ class EvaluatedEngine:
     """The evaluator in the form of ``scan.virtual.VirtualEngine``, as far as step tables use it."""
 
     def __init__(self, program: hir.Program, coverage: Coverage) -> None:
-        self._evaluator = _Watched(program, coverage.run)
+        self._evaluator = _Watched(program, coverage)
         self._forces: dict[str, Value] = {}
         self._begun: set[str] = set()
         self._scan = 0

@@ -63,10 +63,11 @@ class Trace:
     """Values of some variables, one row for each scan time at which one of them changed."""
 
     paths: tuple[str, ...]
+    second: str = "scan"  # what the second column counts
     rows: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
 
     def lines(self) -> tuple[str, ...]:
-        head = ("time", "scan", *self.paths)
+        head = ("time", self.second, *self.paths)
         rows = [(_shown_time(now_ns), str(scan), *values) for now_ns, scan, values in self.rows[-TRACE_ROWS:]]
         widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
         return tuple(

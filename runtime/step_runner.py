@@ -1,35 +1,39 @@
-"""From plants and step tables on disk to results: what is compiled once for each table, and its cases played."""
+"""From plants, step tables and tests in ST on disk to results.
+
+What is to be tested is compiled once for each table, and once for each set of mocks of the tests in ST.
+"""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 import programs
 from programs import hir
 from programs.building import checked
-from programs.unit import compile_unit
+from programs.unit import compile_mocked, compile_unit
 from runtime.plant import FILE_NAME
 from runtime.scan_host import engine_cache
 from runtime.step_coverage import Coverage, EvaluatedEngine
 from runtime.step_player import CaseResult, Player
 from runtime.step_table import FOLDER, StepTable, find_tables, read_table
+from runtime.step_texts import run_texts
 from scan.abi import Application
 from scan.problem import Place, Problem, TickworkError, fail
 
 
 def run_tables(
-    paths: Iterable[pathlib.Path], tell: Callable[[str], None], coverage: Coverage | None = None
+    paths: Sequence[pathlib.Path], tell: Callable[[str], None], coverage: Coverage | None = None
 ) -> list[CaseResult]:
-    """The cases of all tables in ``paths`` (plant folders or single tables), in order.
+    """The cases of all tables and tests in ``paths`` (plant folders, single tables or sources), in order.
 
     ``coverage`` takes the lines that they reach.
 
     Raises TickworkError for tables and programs that are wrong; a case that fails is a result.
     """
-    tables = [table for path in paths for table in (find_tables(path) if path.is_dir() else [path])]
+    tables, texts = _find(paths)
     read = [read_table(path) for path in tables]
     results = []
     for table in read:
@@ -42,7 +46,35 @@ def run_tables(
         if coverage is not None:
             tell(f"coverage of {table.path.name}")
             _cover(table, application, prefix, program(), coverage)
+    for plant, files in texts.items():
+        results += run_texts(plant, files, tell, coverage)
+    if not results:
+        raise _nothing(next(iter(paths), pathlib.Path()))
     return results
+
+
+def _find(paths: Iterable[pathlib.Path]) -> tuple[list[pathlib.Path], dict[pathlib.Path, list[str]]]:
+    """Step tables, and by plant the sources whose tests are to run (none named: all)."""
+    tables: list[pathlib.Path] = []
+    texts: dict[pathlib.Path, list[str]] = {}
+    for path in paths:
+        if path.is_dir():
+            tables += find_tables(path)
+            if (path / FILE_NAME).exists():
+                texts.setdefault(path, [])
+        elif path.suffix.lower() == ".st":
+            texts.setdefault(plant_of(path), []).append(f"{FOLDER}/{path.name}")
+        else:
+            tables.append(path)
+    return tables, texts
+
+
+def _nothing(folder: pathlib.Path) -> TickworkError:
+    return fail(
+        "CL5001", f"there are no tests in {folder}", place=Place(str(folder / FOLDER)),
+        expected=f"step tables, {FOLDER}/*.toml, or TEST … END_TEST in a source",
+        remedy="write one; docs/language/testing.md shows how",
+    )  # fmt: skip
 
 
 def plant_of(table: pathlib.Path) -> pathlib.Path:
@@ -74,9 +106,12 @@ def _compile(table: StepTable) -> tuple[Application, str, Callable[[], hir.Progr
     try:
         if table.unit:
             application, prefix, alone = compile_unit(
-                settings, sources, table.unit, table.period_ns, cache_dir=cache
+                settings, sources, table.unit, table.period_ns, cache_dir=cache, mocks=dict(table.mocks)
             )
             return application, prefix, lambda: alone
+        if table.mocks:
+            application, program = compile_mocked(settings, sources, dict(table.mocks), cache_dir=cache)
+            return application, "", lambda: program
         application = programs.compile_sources(settings, sources, cache_dir=cache)
         return application, "", lambda: checked(settings, sources)[0]
     except TickworkError as error:

@@ -276,5 +276,12 @@ def test_coverage_when_variables_are_forced_then_the_evaluator_holds_them_too(tm
     coverage = Coverage()
     (result,) = run_tables([plant(tmp_path, table, text)], lambda _text: None, coverage)
     assert result.passed
-    assert coverage.as_json() == {"main.st": {"lines": 3, "run": 2, "missing": [5]}}
-    assert coverage.report() == [" 66 % of 3 lines in main.st; not reached: 5"]
+    assert coverage.as_json() == {
+        "main.st": {
+            "lines": 3, "run": 2, "missing": [5], "branches": 2, "taken": 1, "missing_branches": ["2 ELSE"],
+        }
+    }  # fmt: skip
+    assert coverage.report() == [
+        " 66 % of 3 lines in main.st; not reached: 5",
+        " 50 % of 2 branches in main.st; not taken: 2 ELSE",
+    ]

@@ -15,6 +15,7 @@ from asyncua.server.internal_server import InternalServer
 
 from drivers.opcua.certificates import CertificateFiles, ensure_certificate
 from drivers.opcua.config import OpcUaConfig
+from drivers.opcua.guard import Guard
 from drivers.opcua.server import OpcUaServer
 from drivers.opcua.users import UserFile
 from scan import NodeState
@@ -46,6 +47,12 @@ class Bench:
     server: OpcUaServer
     config: OpcUaConfig
     writes: list[tuple[dict[Symbol, object], str]] = field(default_factory=list)
+
+    @property
+    def guard(self) -> Guard:
+        """Counts failures by address."""
+        assert self.server._server is not None
+        return self.server._server.iserver.guard  # type: ignore[no-any-return]
 
     @property
     def url(self) -> str:

@@ -182,7 +182,11 @@ class Processor(UaProcessor):
         if handler is not None:
             self.session_last_activity = time.monotonic()
             self.session.touch()
-            self.send_response(requesthdr.RequestHandle, seqhdr, await handler(self, requesthdr, body))
+            answer = await handler(self, requesthdr, body)
+            if isinstance(answer, bytes):
+                self._send_packed(seqhdr, answer)
+            else:
+                self.send_response(requesthdr.RequestHandle, seqhdr, answer)
             return True
         if typeid == _CLOSE:
             self._answer_publish_requests(ua.StatusCodes.BadSessionClosed)
@@ -193,6 +197,23 @@ class Processor(UaProcessor):
             # Clients wait for their outstanding requests before they close (OPC 10000-4 §5.14.5).
             self._answer_publish_requests(ua.StatusCodes.BadNoSubscription)
         return result
+
+    def _send_packed(self, seqhdr: Any, response: bytes) -> None:
+        """A response that its handler has encoded."""
+        kind = ua.MessageType.SecureMessage
+        self._transport.write(
+            self._connection.message_to_binary(response, message_type=kind, request_id=seqhdr.RequestId)
+        )
+
+    def cancel_publish(self, handle: int) -> int:
+        """Ends the waiting Publish requests with this handle; how many there were."""
+        waiting = [one for one in self._publish_requests if one.requesthdr.RequestHandle == handle]
+        for one in waiting:
+            self._publish_requests.remove(one)
+            response = ua.ServiceFault()
+            response.ResponseHeader.ServiceResult = ua.StatusCode(ua.StatusCodes.BadRequestCancelledByClient)
+            self.send_response(handle, one.seqhdr, response)
+        return len(waiting)
 
     def _has_subscriptions(self) -> bool:
         subscriptions = self.iserver.subscription_service.subscriptions.values()

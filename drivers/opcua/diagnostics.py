@@ -1,21 +1,22 @@
 """The object ``Node``: how the scans of this node run, as read-only variables.
 
-Its NodeIds begin with ``/``, which no path of a variable does. Values are brought up to date every ``INTERVAL_S`` and
-only then: what clients ask for never reaches the scan's statistics.
+Values are brought up to date every ``INTERVAL_S`` and only then: what clients ask for never reaches the scan's
+statistics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from asyncua import ua
 
 import scan
 
-from .nodes import folder, variable
+from .fixed import NODE, FixedNodes
 
 INTERVAL_S = 1.0
-ROOT = "/Node"
+ROOT = NODE
 PERCENTILES = (("P50", 50.0), ("P99", 99.0), ("P999", 99.9), ("P9999", 99.99))
 HISTOGRAMS = ("Latency", "Execution", "Age", "PeriodError")
 _NS_PER_US = 1000
@@ -23,22 +24,28 @@ _NS_PER_US = 1000
 Values = dict[str, ua.Variant]  # by the NodeId's string
 
 
-def items(view: scan.NodeView, parent: ua.NodeId, index: int) -> list[ua.AddNodesItem]:
-    """Nodes for the tasks that run now, parents first."""
-    made = [
-        folder(ROOT, parent, "Node", index),
-        folder(f"{ROOT}/Tasks", ua.NodeId(ROOT, index), "Tasks", index),
-    ]
-    for path, value in values(view).items():
+class Device(Protocol):
+    """A field device as the node knows it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def online(self) -> bool: ...
+
+
+def build(fixed: FixedNodes, view: scan.NodeView, devices: Sequence[Device]) -> None:
+    """Nodes for the tasks that run and the devices that are there now."""
+    for folder in ("Tasks", "Devices"):
+        fixed.add_object(f"{ROOT}/{folder}", folder, fixed.id(ROOT))
+    for path, value in values(view, devices).items():
         above, _, name = path.rpartition("/")
-        if name == "Period":  # the first of each task
-            task = above.rpartition("/")[2]
-            made.append(folder(above, ua.NodeId(f"{ROOT}/Tasks", index), task, index))
-        made.append(variable(path, ua.NodeId(above, index), name, value.VariantType, _unit(name), index))
-    return made
+        if above not in fixed.entries:
+            parent, _, owner = above.rpartition("/")
+            fixed.add_object(above, owner, fixed.id(parent))
+        fixed.add_variable(path, above, name, value, _unit(name))
 
 
-def values(view: scan.NodeView) -> Values:
+def values(view: scan.NodeView, devices: Sequence[Device] = ()) -> Values:
     """All values by NodeId; tasks in the order of the program."""
     found = {
         f"{ROOT}/State": ua.Variant(view.state.name.lower() if view.alive else "away", ua.VariantType.String),
@@ -47,6 +54,10 @@ def values(view: scan.NodeView) -> Values:
     if view.application is not None:
         for task in view.stats():
             found |= _task(f"{ROOT}/Tasks/{task.name}", task)
+    for device in devices:
+        path = f"{ROOT}/Devices/{device.name}"
+        found[f"{path}/Online"] = ua.Variant(device.online, ua.VariantType.Boolean)
+        found[f"{path}/State"] = ua.Variant(str(getattr(device, "state", "")), ua.VariantType.String)
     return found
 
 

@@ -1,139 +1,158 @@
-"""The tag data plane: values go from the snapshot to clients and from clients to the scan, past asyncua's store.
+"""Read and Write (OPC 10000-4 §5.10): values go from the snapshot to clients and from clients to the scan.
 
 Rules.
-* A value of a tag never lives in asyncua's address space: reads and the first value of a monitored item come from the
-  snapshot, so all tags of one Read are of one scan and carry its time.
+* All tags of one Read are of one scan and carry its time.
 * A Write is checked whole, then goes to the scan as one atomic group; it answers when the scan has taken it.
-* Subscriptions sample the snapshot themselves (``subscriptions``); asyncua's own notifications never see a tag.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from asyncua import ua
-from asyncua.server.address_space import AddressSpace, AttributeService
+from asyncua.common.utils import ServiceError
+from asyncua.server.address_space import AttributeService
 
-import scan
 from scan.abi import Symbol
-from scan.quality import is_bad
 
-from .types import from_ua, to_datetime, to_ua
+from .entries import WRITE
+from .index_range import part_of, select
+from .rights import may_write
+from .space import Space
+from .structures import from_variant
+from .types import from_ua
 from .users import OpcUaUser
 
 log = structlog.get_logger("tickwork.opcua")
 
 WRITE_TIMEOUT_S = 2.0
+RECORDS_MAX = 256  # of one group: the scan takes no more at one boundary (scan.layout.GROUP_MAX)
+RECORD_SIZE = 80
 
 # What the scan made of an atomic group of writes: "" when it took effect, else the reason.
 Submit = Callable[[Mapping[Symbol, object], str], Awaitable[str]]
 
-
-class Tags:
-    """The symbols of the running program by NodeId identifier, with the snapshot that answers come from."""
-
-    def __init__(self, view: scan.NodeView, index: int) -> None:
-        self.view = view
-        self.index = index
-        self.symbols: dict[str, Symbol] = {}
-        self.generation = -1
-        self._snapshot: scan.Snapshot | None = None
-
-    def bind(self, symbols: list[Symbol], generation: int) -> None:
-        """``symbols`` are those of the program of this generation; only its snapshots are read with them."""
-        self.symbols = {symbol.path: symbol for symbol in symbols}
-        self.generation = generation
-        self._snapshot = None
-
-    def find(self, node_id: ua.NodeId) -> Symbol | None:
-        if node_id.NamespaceIndex != self.index or not isinstance(node_id.Identifier, str):
-            return None
-        return self.symbols.get(node_id.Identifier)
-
-    def take_snapshot(self) -> scan.Snapshot | None:
-        """Read the snapshot anew; what follows answers from it.
-
-        None while no program is loaded, and while the address space is still that of another program.
-        """
-        self.view.refresh()
-        loaded = self.view.application is not None and self.view.generation == self.generation
-        self._snapshot = self.view.snapshot() if loaded else None
-        if self._snapshot is not None and self._snapshot.generation != self.generation:
-            self._snapshot = None
-        return self._snapshot
-
-    def value(self, symbol: Symbol) -> ua.DataValue:
-        snapshot = self._snapshot
-        if snapshot is None:
-            return ua.DataValue(StatusCode_=ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData))
-        quality = self.view.quality(symbol)
-        variant = to_ua(symbol, scan.read_value(snapshot.block, symbol))
-        # The upper half of a StatusCode is our quality; bits for a limited or overflowed value are not ours to set.
-        return ua.DataValue(
-            variant if not is_bad(quality) else ua.Variant(None, ua.VariantType.Null),
-            StatusCode=ua.StatusCode(quality << 16),
-            SourceTimestamp=to_datetime(snapshot.wall_ns),
-            ServerTimestamp=to_datetime(snapshot.wall_ns),
-        )
+_A = ua.AttributeIds
+_VALUE_ENCODINGS = ("", "Default Binary")
+_BOTH = (ua.TimestampsToReturn.Source, ua.TimestampsToReturn.Both)
+_SERVER = (ua.TimestampsToReturn.Server, ua.TimestampsToReturn.Both)
 
 
-class TagSpace(AddressSpace):
-    """asyncua's address space, in which the Value of a tag is read from the snapshot."""
+def stamped(value: ua.DataValue, wanted: ua.TimestampsToReturn) -> ua.DataValue:
+    """A value with exactly the timestamps that were asked for; the server's is now when the value has none."""
+    server = None
+    if wanted in _SERVER:
+        server = value.ServerTimestamp or datetime.datetime.now(datetime.UTC)
+    return replace(
+        value,
+        SourceTimestamp=value.SourceTimestamp if wanted in _BOTH else None,
+        SourcePicoseconds=None,
+        ServerTimestamp=server,
+        ServerPicoseconds=None,
+    )
 
-    tags: Tags
 
-    def read_attribute_value(self, nodeid: ua.NodeId, attr: ua.AttributeIds) -> ua.DataValue:
-        if attr == ua.AttributeIds.Value and (symbol := self.tags.find(nodeid)) is not None:
-            return self.tags.value(symbol)
-        return super().read_attribute_value(nodeid, attr)
+def _failed(code: int) -> ua.DataValue:
+    return ua.DataValue(StatusCode_=ua.StatusCode(code))
 
 
 class TagAttributes(AttributeService):
-    """Read and Write services: reads share one snapshot, writes are one group."""
+    """Reads share one snapshot, writes are one group."""
 
-    def __init__(self, space: TagSpace, submit: Submit) -> None:
+    def __init__(self, space: Space, submit: Submit) -> None:
         super().__init__(space)
-        self._tags = space.tags
+        self._space = space
         self._submit = submit
 
+    # ---------------------------------------------------------------- reading
+
     def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
-        if any(self._tags.find(item.NodeId) is not None for item in params.NodesToRead):
-            self._tags.take_snapshot()
-        return super().read(params)
+        """As asyncua itself reads: no user, no timestamps asked for."""
+        self._space.tags.take_snapshot()
+        return list(super().read(params))
+
+    def read_for(self, params: ua.ReadParameters, user: OpcUaUser) -> list[ua.DataValue]:
+        """Raises ServiceError for what makes the whole request invalid."""
+        if params.MaxAge < 0 or params.MaxAge != params.MaxAge:
+            raise ServiceError(ua.StatusCodes.BadMaxAgeInvalid)
+        wanted = params.TimestampsToReturn
+        if wanted not in (0, 1, 2, 3):
+            raise ServiceError(ua.StatusCodes.BadTimestampsToReturnInvalid)
+        self._space.tags.take_snapshot()
+        return [self._read_one(item, wanted, user) for item in params.NodesToRead]
+
+    def _read_one(self, item: ua.ReadValueId, wanted: ua.TimestampsToReturn, user: OpcUaUser) -> ua.DataValue:
+        if item.AttributeId != _A.Value:
+            if item.IndexRange:
+                return _failed(ua.StatusCodes.BadIndexRangeNoData)
+            return replace(self.attribute_for(item.NodeId, item.AttributeId, user), SourceTimestamp=None)
+        if item.DataEncoding.Name not in (None, *_VALUE_ENCODINGS):
+            return _failed(ua.StatusCodes.BadDataEncodingInvalid)
+        value = self._space.read_attribute_value(item.NodeId, item.AttributeId)
+        return stamped(select(value, item.IndexRange) if item.IndexRange else value, wanted)
+
+    def attribute_for(self, node_id: ua.NodeId, number: ua.AttributeIds, user: OpcUaUser) -> ua.DataValue:
+        """An attribute as this user sees it (OPC 10000-3 §5.6.2: UserAccessLevel)."""
+        value = self._space.read_attribute_value(node_id, number)
+        if number != _A.UserAccessLevel or value.Value is None or self._may_write(node_id, user):
+            return value
+        return ua.DataValue(ua.Variant(value.Value.Value & ~WRITE, ua.VariantType.Byte))
+
+    def _may_write(self, node_id: ua.NodeId, user: OpcUaUser) -> bool:
+        tags = self._space.tags
+        if (symbol := tags.find(node_id)) is not None:
+            return may_write(user.tickwork_role, symbol)
+        if (branch := tags.find_structure(node_id)) is not None:
+            return all(may_write(user.tickwork_role, leaf) for leaf in branch.leaves())
+        return False
+
+    # ---------------------------------------------------------------- writing
 
     async def write(self, params: ua.WriteParameters, user: Any = None) -> list[ua.StatusCode]:
         if not isinstance(user, OpcUaUser):
             # asyncua itself, at start-up and for its clock: never a client.
-            return await super().write(params) if user is None else await super().write(params, user)
+            return list(await super().write(params) if user is None else await super().write(params, user))
+        self._space.tags.take_snapshot()
         results: list[int] = []
         group: dict[Symbol, object] = {}
         for item in params.NodesToWrite:
-            symbol = self._tags.find(item.NodeId)
-            status, value = self._check(item, symbol, user)
-            if symbol is not None and status == ua.StatusCodes.Good:
-                group[symbol] = value
+            values, status = self._check(item, user)
+            if status == ua.StatusCodes.Good:
+                group |= values
             results.append(status)
+        if sum(-(-symbol.size // RECORD_SIZE) for symbol in group) > RECORDS_MAX:
+            raise ServiceError(ua.StatusCodes.BadTooManyOperations)
         refused = await self._apply(group, user) if group else ua.StatusCodes.Good
         return [ua.StatusCode(refused if status == ua.StatusCodes.Good else status) for status in results]
 
-    def _check(self, item: ua.WriteValue, symbol: Symbol | None, user: OpcUaUser) -> tuple[int, object]:
-        codes = ua.StatusCodes
-        if symbol is None:
-            known = item.NodeId in self._aspace
-            return (codes.BadNotWritable if known else codes.BadNodeIdUnknown), None
-        if item.AttributeId != ua.AttributeIds.Value or symbol.access != "rw":
-            return codes.BadNotWritable, None
-        if not user.may_write:
-            return codes.BadUserAccessDenied, None
-        if item.IndexRange:
-            return codes.BadWriteNotSupported, None
+    def _check(self, item: ua.WriteValue, user: OpcUaUser) -> tuple[dict[Symbol, object], int]:
+        """(what to write, StatusCode) of one value of a request."""
+        codes, tags = ua.StatusCodes, self._space.tags
+        if item.NodeId not in self._space:
+            return {}, int(codes.BadNodeIdUnknown)
+        symbol, branch = tags.find(item.NodeId), tags.find_structure(item.NodeId)
+        leaves = [symbol] if symbol is not None else list(branch.leaves()) if branch is not None else []
+        if item.AttributeId != _A.Value or not leaves or any(leaf.access != "rw" for leaf in leaves):
+            return {}, int(codes.BadNotWritable)
+        if not all(may_write(user.tickwork_role, leaf) for leaf in leaves):
+            return {}, int(codes.BadUserAccessDenied)
+        if tags.block is None:
+            return {}, int(codes.BadOutOfService)
         if item.Value is None or item.Value.Value is None:
-            return codes.BadTypeMismatch, None
-        value, status = from_ua(symbol, item.Value.Value)
-        return status, value
+            return {}, int(codes.BadTypeMismatch)
+        if item.Value.StatusCode is not None and not item.Value.StatusCode.is_good():
+            return {}, int(codes.BadWriteNotSupported)
+        if branch is not None:
+            if item.IndexRange:
+                return {}, int(codes.BadWriteNotSupported)
+            return from_variant(branch, item.Value.Value, tags.encoding(branch))
+        assert symbol is not None
+        return _checked(symbol, item.Value.Value, item.IndexRange)
 
     async def _apply(self, group: dict[Symbol, object], user: OpcUaUser) -> int:
         try:
@@ -146,3 +165,18 @@ class TagAttributes(AttributeService):
             )
             return int(ua.StatusCodes.BadOutOfService)
         return int(ua.StatusCodes.Good)
+
+
+def _checked(symbol: Symbol, variant: ua.Variant, part: str | None) -> tuple[dict[Symbol, object], int]:
+    """Type, rank and range must be the variable's, or those of the part that is written."""
+    if not part:
+        value, status = from_ua(symbol, variant)
+        return ({symbol: value} if status == ua.StatusCodes.Good else {}), int(status)
+    shape, pieces, status = part_of(symbol, part)
+    if status != ua.StatusCodes.Good:
+        return {}, status
+    value, status = from_ua(shape, variant)
+    if status != ua.StatusCodes.Good:
+        return {}, int(status)
+    assert isinstance(value, list)
+    return {piece: value[where] for piece, where in pieces}, int(status)

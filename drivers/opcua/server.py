@@ -9,26 +9,33 @@ import time
 
 import structlog
 from asyncua import ua
-from asyncua.server.address_space import MethodService, NodeManagementService, ViewService
 
 import scan
 from scan.problem import fail
 
-from . import diagnostics
+from . import diagnostics, server_state
 from .certificates import TrustList, certificate_facts, ensure_certificate, own_certificate
 from .channel import StrictServer
+from .companion import Companion
 from .config import OpcUaConfig
-from .nodes import build, namespace_uri
-from .plane import Submit, TagAttributes, Tags, TagSpace
-from .sessions import StrictCore, advertised
-from .subscriptions import TagSubscriptions
-from .types import can_serve
+from .core import Core
+from .fixed import FixedNodes, Identity, build
+from .history import History
+from .node import Facts, NoFacts
+from .plane import Submit
+from .program_nodes import ProgramNodes, namespace_uri
+from .server_state import Health, capabilities
+from .sessions import advertised
+from .space import URIS
+from .tags import Tags
+from .tree import Tree
 from .users import UserFile, UserManager
 
 log = structlog.get_logger("tickwork.opcua")
 
 STOP_S = 2.0
 FOLLOW_S = 0.1
+AWAY_S = 2.0  # without a sign of life of the scan process
 
 SECURE_POLICIES = [
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
@@ -40,35 +47,23 @@ SECURE_POLICIES = [
 ]
 
 
-class _InternalServer(StrictCore):
-    """asyncua's core with our address space and session rules."""
-
-    def __init__(self, tags: Tags, submit: Submit, users: UserManager, trust: TrustList | None) -> None:
-        super().__init__(users, trust)
-        space = TagSpace()
-        space.tags = tags
-        self.aspace = space
-        self.attribute_service = TagAttributes(space, submit)
-        self.view_service = ViewService(space)
-        self.method_service = MethodService(space)
-        self.node_mgt_service = NodeManagementService(space)
-        self.subscription_service = TagSubscriptions(space, self)
-        self.isession.aspace = space
-        self.isession.subscription_service = self.subscription_service
-
-
 class OpcUaServer:
     """Serves the symbols of the running program. ``submit`` hands an atomic group of writes to the scan."""
 
-    def __init__(self, view: scan.NodeView, submit: Submit, config: OpcUaConfig) -> None:
+    def __init__(
+        self, view: scan.NodeView, submit: Submit, config: OpcUaConfig, facts: Facts | None = None
+    ) -> None:
         self._view = view
         self._submit = submit
         self._config = config
+        self._facts = facts or NoFacts()
         self._server: StrictServer | None = None
         self._tags = Tags(view, 0)
-        self._nodes: list[ua.NodeId] = []
+        self._health = Health()
+        self._history = History()
         self._follower: asyncio.Task[None] | None = None
         self._shown_at = 0.0
+        self._seen_alive_at = time.monotonic()
 
     async def start(self) -> None:
         """Raises TickworkError: UA1001 when the port cannot be had, UA1002 for unusable certificates."""
@@ -76,7 +71,7 @@ class OpcUaServer:
         files = await asyncio.to_thread(ensure_certificate, config.directory, config.node, config.hosts)
         users = UserManager(UserFile(config.directory / "users.toml"), config.anonymous)
         trust = None if config.trust_all else TrustList(files)
-        core = _InternalServer(self._tags, self._submit, users, trust)
+        core = Core(self._tags, self._submit, users, trust, self._history)
         server = StrictServer(iserver=core)
         await server.init()
         server.set_server_name(f"Tickwork {config.node}")
@@ -87,11 +82,22 @@ class OpcUaServer:
         tokens: list[type] = [ua.UserNameIdentityToken, ua.X509IdentityToken]
         server.set_identity_tokens([ua.AnonymousIdentityToken, *tokens] if config.anonymous else tokens)
         await server.load_identity(files)
-        self._tags.index = await server.register_namespace(namespace_uri(config.node))
+        await self._fill(server, core)
         self._server = server
         await self.rebind()
         await self._listen(server)
         self._follower = asyncio.create_task(self._follow())
+
+    async def _fill(self, server: StrictServer, core: Core) -> None:
+        """Namespaces, the companion models and what the server says of itself."""
+        self._tags.index = await server.register_namespace(namespace_uri(self._config.node))
+        indexes = [await server.register_namespace(uri) for uri in URIS]
+        companion = Companion(*indexes)
+        core.space.companion = companion
+        for result in core.node_mgt_service.add_nodes(companion.items()):
+            result.StatusCode.check()
+        core.node_mgt_service.add_references(companion.rules())
+        await core.show(capabilities())
 
     async def _follow(self) -> None:
         """Keep the address space that of the running program, and its statistics fresh."""
@@ -99,10 +105,13 @@ class OpcUaServer:
             await asyncio.sleep(FOLLOW_S)
             try:
                 self._view.refresh()
+                if self._view.alive:
+                    self._seen_alive_at = time.monotonic()
+                self._tags.away = time.monotonic() - self._seen_alive_at > AWAY_S
                 if self._view.generation != self._tags.generation:
                     await self.rebind()
                 elif self._server is not None and time.monotonic() - self._shown_at >= diagnostics.INTERVAL_S:
-                    await self._show_statistics(self._server.iserver)
+                    await self._show(self._server.iserver)
                     await self._server.follow_identity()
             except Exception:
                 log.exception("the address space could not be renewed")
@@ -123,31 +132,29 @@ class OpcUaServer:
         """Bring the address space in line with the running program; NodeIds of equal paths stay."""
         if self._server is None:
             return
-        core = self._server.iserver
+        core: Core = self._server.iserver
         application = self._view.application
-        symbols = [symbol for symbol in application.symbols if can_serve(symbol)] if application else []
-        if self._nodes:
-            parameters = ua.DeleteNodesParameters()
-            parameters.NodesToDelete = [
-                ua.DeleteNodesItem(NodeId=node, DeleteTargetReferences=True) for node in reversed(self._nodes)
-            ]
-            core.node_mgt_service.delete_nodes(parameters)
-        index = self._tags.index
-        items = build(symbols, node=self._config.node, index=index)
-        items += diagnostics.items(self._view, ua.NodeId(self._config.node, index), index)
-        self._nodes = [item.RequestedNewNodeId for item in items]
-        core.node_mgt_service.add_nodes(items)
-        self._tags.bind(symbols, self._view.generation)
+        tree = Tree(application.symbols, application.aggregates) if application is not None else Tree((), ())
+        index, companion = self._tags.index, core.space.companion
+        version = application.digest[:16] if application is not None else ""
+        nodes = ProgramNodes(tree, companion, index, version=version)
+        fixed = FixedNodes(companion, index)
+        build(fixed, Identity(self._config.node), application.tasks if application is not None else ())
+        diagnostics.build(fixed, self._view, self._facts.devices())
+        core.space.exchange(nodes, fixed)
+        self._tags.bind(tree, nodes.types, self._view.generation)
         core.subscription_service.rebind()
-        await self._show_statistics(core)
+        await self._show(core)
 
-    async def _show_statistics(self, core: _InternalServer) -> None:
+    async def _show(self, core: Core) -> None:
+        """What is brought up to date once a second."""
         self._shown_at = time.monotonic()
-        for path, variant in diagnostics.values(self._view).items():
-            value = ua.DataValue(variant, SourceTimestamp=datetime.datetime.now(datetime.UTC))
-            await core.aspace.write_attribute_value(
-                ua.NodeId(path, self._tags.index), ua.AttributeIds.Value, value
-            )
+        moment, devices = datetime.datetime.now(datetime.UTC), self._facts.devices()
+        for path, variant in diagnostics.values(self._view, devices).items():
+            core.space.fixed.set(path, variant, moment)
+        await core.show(server_state.diagnostics(core))
+        level = self._health.level(self._view, devices, self._shown_at)
+        await core.show([(ua.ObjectIds.Server_ServiceLevel, ua.Variant(level, ua.VariantType.Byte))])
 
     async def stop(self) -> None:
         if self._follower is not None:

@@ -56,6 +56,8 @@ class StrictSession(InternalSession):
 class StrictCore(InternalServer):
     """asyncua's core without remote administration, with the rules above. ``services`` answers further requests."""
 
+    session_type: type[StrictSession] = StrictSession
+
     def __init__(self, users: UserManager, trust: TrustList | None) -> None:
         super().__init__(user_manager=users)
         self._trust = trust
@@ -76,7 +78,7 @@ class StrictCore(InternalServer):
     def create_session(self, name: Any, user: Any = None, external: bool = False) -> StrictSession:
         if len(self._external_sessions) >= SESSIONS_MAX:
             raise ServiceError(ua.StatusCodes.BadTooManySessions)
-        session = StrictSession(self, self.aspace, self.subscription_service, name, external=external)
+        session = self.session_type(self, self.aspace, self.subscription_service, name, external=external)
         self.unregister_external_session(session)
         session.auth_token = ua.NodeId(secrets.token_bytes(TOKEN_BYTES), 0, ua.NodeIdType.ByteString)
         self.register_external_session(session)

@@ -1,8 +1,9 @@
 """IEC 61131-3 types as OPC UA types and back.
 
-Source: OPC 30000 (PLCopen and OPC Foundation, *OPC UA Information Model for IEC 61131-3*), type mapping; TIME is Int64
-milliseconds, LTIME Int64 nanoseconds, dates are DateTime, times of day UInt32 milliseconds (LTOD Int64 nanoseconds).
-In the block all of these are signed 64-bit nanoseconds (``scan.abi``).
+Source: OPC 30000 1.02 (PLCopen and OPC Foundation, *OPC UA Information Model for IEC 61131-3*) §9.2, type mapping; TIME
+is Int64 milliseconds, DATE and DT are DateTime, TOD is UInt32 milliseconds, their L-variants are Int64 nanoseconds.
+In the block all of these are signed 64-bit nanoseconds (``scan.abi``). An enumeration is Int32, as OPC 10000-6 §5.2.4
+has it; one whose values do not fit stays its base type.
 """
 
 from __future__ import annotations
@@ -39,19 +40,26 @@ VARIANT_TYPE: dict[IecType, ua.VariantType] = {
     IecType.TIME: ua.VariantType.Int64,
     IecType.LTIME: ua.VariantType.Int64,
     IecType.DATE: ua.VariantType.DateTime,
-    IecType.LDATE: ua.VariantType.DateTime,
+    IecType.LDATE: ua.VariantType.Int64,
     IecType.TOD: ua.VariantType.UInt32,
     IecType.LTOD: ua.VariantType.Int64,
     IecType.DT: ua.VariantType.DateTime,
-    IecType.LDT: ua.VariantType.DateTime,
+    IecType.LDT: ua.VariantType.Int64,
     IecType.CHAR: ua.VariantType.Byte,
     IecType.WCHAR: ua.VariantType.UInt16,
     IecType.STRING: ua.VariantType.String,
     IecType.WSTRING: ua.VariantType.String,
 }
 
+# Identifiers of data types: (companion model of PLCopen, number), else of OPC UA itself.
+PLC_DATA_TYPE: dict[IecType, int] = {
+    IecType.BYTE: 3001, IecType.WORD: 3002, IecType.DWORD: 3003, IecType.LWORD: 3004, IecType.TIME: 3005,
+    IecType.LTIME: 3006, IecType.DATE: 3007, IecType.TOD: 3008, IecType.LTOD: 3009, IecType.DT: 3010,
+    IecType.CHAR: 3011, IecType.WCHAR: 3012, IecType.STRING: 3013, IecType.LDATE: 3014, IecType.LDT: 3015,
+}  # fmt: skip
+
 _MILLISECONDS = {IecType.TIME, IecType.TOD}
-_DATES = {IecType.DATE, IecType.LDATE, IecType.DT, IecType.LDT}
+_DATES = {IecType.DATE, IecType.DT}
 _REALS = {IecType.REAL, IecType.LREAL}
 
 INTEGER_RANGE: dict[ua.VariantType, tuple[int, int]] = {
@@ -64,6 +72,17 @@ INTEGER_RANGE: dict[ua.VariantType, tuple[int, int]] = {
     ua.VariantType.UInt32: (0, 2**32 - 1),
     ua.VariantType.UInt64: (0, 2**64 - 1),
 }
+
+
+def is_enumeration(symbol: Symbol) -> bool:
+    """Whether a variable (or the elements of an array) goes over the wire as an enumeration."""
+    low, high = INTEGER_RANGE[ua.VariantType.Int32]
+    return bool(symbol.enum_values) and all(low <= number <= high for _, number in symbol.enum_values)
+
+
+def variant_type(symbol: Symbol) -> ua.VariantType:
+    """The built-in type of a variable's values, of its elements if it is an array."""
+    return ua.VariantType.Int32 if is_enumeration(symbol) else VARIANT_TYPE[symbol.type]
 
 
 def can_serve(symbol: Symbol) -> bool:
@@ -88,7 +107,7 @@ def _scalar_to_ua(kind: IecType, value: object) -> object:
 
 def to_ua(symbol: Symbol, value: object) -> ua.Variant:
     """A block value (times in nanoseconds, strings as str, arrays as nested or flat lists) as a Variant."""
-    kind = VARIANT_TYPE[symbol.type]
+    kind = variant_type(symbol)
     if symbol.dims:
         flat = [_scalar_to_ua(symbol.type, item) for item in _flatten(value)]
         dimensions = [high - low + 1 for low, high in symbol.dims]
@@ -107,7 +126,7 @@ def _scalar_from_ua(kind: IecType, value: object) -> object:
         assert isinstance(value, datetime.datetime)
         moment = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
         nanoseconds = round((moment - _EPOCH) / datetime.timedelta(microseconds=1)) * _NS_PER_US
-        if kind in (IecType.DATE, IecType.LDATE):
+        if kind == IecType.DATE:
             nanoseconds -= nanoseconds % (86_400 * 1_000_000_000)
         return nanoseconds
     if kind in _MILLISECONDS:
@@ -122,7 +141,7 @@ def from_ua(symbol: Symbol, variant: ua.Variant) -> tuple[object, int]:
     nobody meant.
     """
     bad_type, out_of_range = ua.StatusCodes.BadTypeMismatch, ua.StatusCodes.BadOutOfRange
-    if variant.VariantType != VARIANT_TYPE[symbol.type] or bool(variant.is_array) != bool(symbol.dims):
+    if variant.VariantType != variant_type(symbol) or bool(variant.is_array) != bool(symbol.dims):
         return None, bad_type
     items = _flatten(variant.Value) if symbol.dims else [variant.Value]
     if any(item is None for item in items):

@@ -28,6 +28,8 @@ class Application:
     name = "water"
     digest = "0123456789abcdef"
     symbols = ()
+    aggregates = ()
+    tasks = ()
 
 
 class RunningNode(EmptyNode):

@@ -39,9 +39,9 @@ def test_time_when_written_in_milliseconds_then_is_kept_in_nanoseconds(milliseco
 @given(st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1)))
 def test_date_and_time_when_written_then_comes_back_the_same(moment: datetime.datetime) -> None:
     moment = moment.replace(tzinfo=datetime.UTC)
-    value, status = from_ua(symbol(IecType.LDT), ua.Variant(moment, ua.VariantType.DateTime))
+    value, status = from_ua(symbol(IecType.DT), ua.Variant(moment, ua.VariantType.DateTime))
     assert status == ua.StatusCodes.Good
-    assert to_ua(symbol(IecType.LDT), value).Value == moment
+    assert to_ua(symbol(IecType.DT), value).Value == moment
 
 
 @pytest.mark.parametrize(

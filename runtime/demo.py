@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from runtime import console
-from runtime.demo_project import put_project
+from runtime.demo_project import put_project, put_screens
 from runtime.facts import version
 from runtime.state import StateDirectory
 from runtime.uplink_identity import Identity, enrol
@@ -230,6 +230,7 @@ class Demo:
         self._progress("giving the program to the supervisor")
         key = await asyncio.to_thread((self._home / "api-key").read_text, "utf-8")
         await put_project(self._addresses["url"], key.strip(), folder, "water")
+        await put_screens(self._addresses["url"], key.strip(), folder, "water")
 
     def _announce(self) -> None:
         setup = self._addresses.get("setup_url", "")

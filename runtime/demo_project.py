@@ -1,4 +1,4 @@
-"""Puts the demo's plant on the supervisor as a project, so that its pages show and change the program that runs."""
+"""Puts the demo's plant on the supervisor: a project, so that its pages show and change what runs, and its screens."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ async def put_project(url: str, key: str, folder: pathlib.Path, node: str) -> bo
             again = http.build_request("GET", f"{url}{API}/deployments/{deployed['id']}")
             deployed = _decoded(await ask(http, again))
         return True
+
+
+async def put_screens(url: str, key: str, folder: pathlib.Path, node: str) -> int:
+    """Makes a screen of each drawing in ``folder/screens`` that is not there yet; returns how many."""
+    async with client() as http:
+        http.headers["authorization"] = f"Bearer {key}"
+        known = _decoded(await ask(http, http.build_request("GET", f"{url}{API}/screens")))
+        names = {screen["name"] for screen in known["items"]}
+        made = 0
+        for path in await asyncio.to_thread(lambda: sorted(folder.glob("screens/*.svg"))):
+            name = path.stem.replace("-", " ").capitalize()
+            if name not in names:
+                query = {"name": name, "runtime": node}
+                svg = await asyncio.to_thread(path.read_bytes)
+                await ask(http, http.build_request("POST", f"{url}{API}/screens", params=query, content=svg))
+                made += 1
+        return made
 
 
 def _files(folder: pathlib.Path) -> list[dict[str, str]]:

@@ -17,13 +17,14 @@ from supervisor.api_call import Call, Operation
 from supervisor.api_fleet import OPERATIONS as FLEET
 from supervisor.api_people import OPERATIONS as PEOPLE
 from supervisor.api_programs import OPERATIONS as PROGRAMS
+from supervisor.api_screens import OPERATIONS as SCREENS
 from supervisor.guard import access
 from supervisor.model import Role
 from supervisor.openapi import document
 from supervisor.problems import not_understood
 
 PREFIX = "/api/v1"
-OPERATIONS: tuple[Operation, ...] = (*FLEET, *ALARMS, *PROGRAMS, *PEOPLE)
+OPERATIONS: tuple[Operation, ...] = (*FLEET, *ALARMS, *PROGRAMS, *SCREENS, *PEOPLE)
 
 
 def api_routes() -> list[BaseRoute]:

@@ -41,6 +41,7 @@ from supervisor.metrics import Measured, Metrics
 from supervisor.middleware import BodyLimit, RateLimit, SecurityHeaders
 from supervisor.people import PeopleService
 from supervisor.programs_service import ProgramService
+from supervisor.screens import ScreenService
 from supervisor.secrets_store import Passwords, public_base64, signing_key
 from supervisor.services import Services
 from supervisor.settings import Settings
@@ -120,6 +121,7 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
         audit=audit,
         system=system,
         alarms=alarms,
+        screens=ScreenService(store, now_ns),
     )
     link = LinkServer(store, fleet, commands, deployments, alarms, history.mark, public_base64(key), now_ns)
     housekeeping = Housekeeping(settings, ingest, artifacts, now_ns)
@@ -127,7 +129,19 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
     watches: tuple[Watch, ...] = (commands.watch, deployments.watch, housekeeping.watch, own.watch)
     metrics = Metrics(fleet, ingest)
     return Parts(
-        folder, services, people, audit, fleet, commands, ingest, store, link, system, metrics, alarms, watches
+        folder,
+        services,
+        people,
+        audit,
+        fleet,
+        commands,
+        ingest,
+        store,
+        link,
+        system,
+        metrics,
+        alarms,
+        watches,
     )
 
 

@@ -1,4 +1,5 @@
-"""Codes of the supervisor: SV1 requests and people, SV2 storage, SV3 link, SV4 programs and deployments, SV5 start."""
+"""Codes of the supervisor: SV1 requests and people, SV2 storage, SV3 link, SV4 programs and deployments, SV5 start,
+SV6 screens."""
 
 CODES: dict[str, str] = {
     "SV1001": "Request not understood",
@@ -40,4 +41,5 @@ CODES: dict[str, str] = {
     "SV5003": "Data directory not usable",
     "SV5004": "TLS files not usable",
     "SV5005": "Plain HTTP beyond this machine",
+    "SV6001": "Drawing not usable",
 }

@@ -76,6 +76,22 @@ def first_tables(db: Database) -> None:
 
 
 @MIGRATIONS()
+def screens(db: Database) -> None:
+    for statement in _statements(_SCREENS):
+        db.execute(statement)
+
+
+_SCREENS = """
+CREATE TABLE screen(
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, runtime TEXT NOT NULL, number INTEGER NOT NULL,
+    changed_ns INTEGER NOT NULL, changed_by TEXT NOT NULL);
+CREATE TABLE screen_version(
+    screen_id INTEGER NOT NULL REFERENCES screen(id) ON DELETE CASCADE, number INTEGER NOT NULL, svg TEXT NOT NULL,
+    created_ns INTEGER NOT NULL, created_by TEXT NOT NULL, PRIMARY KEY(screen_id, number));
+"""
+
+
+@MIGRATIONS()
 def alarm_tables(db: Database) -> None:
     for statement in _statements(ALARM_TABLES):
         db.execute(statement)

@@ -59,6 +59,7 @@ from supervisor.model import (
     Value,
     Version,
 )
+from supervisor.screens import Screen, ScreenDetail
 
 
 class Subscription(Protocol):
@@ -264,6 +265,23 @@ class People(Protocol):
     async def cancel_enrolment_token(self, actor: Actor, token_id: int) -> None: ...
 
 
+class Screens(Protocol):
+    """Drawings bound to tags. ``supervisor.drawing`` says what a drawing may hold."""
+
+    async def list(self, actor: Actor) -> tuple[Screen, ...]: ...
+
+    async def get(self, actor: Actor, screen_id: int, number: int = 0) -> ScreenDetail: ...
+
+    async def create(self, actor: Actor, name: str, svg: str, *, runtime: str = "") -> ScreenDetail: ...
+
+    async def save(
+        self, actor: Actor, screen_id: int, svg: str, *, runtime: str = "", number: int = 0
+    ) -> ScreenDetail:
+        """A new version. ``number``, when given, must be the newest one's (SV1006 otherwise)."""
+
+    async def remove(self, actor: Actor, screen_id: int) -> None: ...
+
+
 class Alarms(Protocol):
     """Alarms of all runtimes and of the supervisor (node id ""). See ``supervisor.alarms``."""
 
@@ -338,6 +356,7 @@ class Services:
     audit: Audit
     system: System
     alarms: Alarms
+    screens: Screens
 
 
 __all__ = [
@@ -373,6 +392,9 @@ __all__ = [
     "Role",
     "Runtime",
     "RuntimeDetail",
+    "Screen",
+    "ScreenDetail",
+    "Screens",
     "Secret",
     "Series",
     "SeriesKey",

@@ -11,6 +11,7 @@ from supervisor.pages.errors import error_page
 from supervisor.pages.live_views import LivePages
 from supervisor.pages.plant_pages import PlantModel, PlantPages
 from supervisor.pages.program_pages import ProgramPages
+from supervisor.pages.screen_pages import ScreenModel, ScreenPages
 from supervisor.pages.session_pages import SessionPages
 from supervisor.pages.source_pages import SourceModel, SourcePages
 from supervisor.pages.static_files import HashedFiles
@@ -37,16 +38,18 @@ SECURITY_HEADERS = {
 def routes(services: Services) -> list[BaseRoute]:
     """All pages, their stream and their static files."""
     model, work, sources = PlantModel(services), DeploymentModel(services), SourceModel(services)
+    screens = ScreenModel(services)
     return [
         *SessionPages(services).routes(),
         *PlantPages(services, model).routes(),
         *SourcePages(services, sources).routes(),
         *TrendPages(services).routes(),
         *WatchPages(services).routes(),
+        *ScreenPages(services, screens).routes(),
         *ProgramPages(services).routes(),
         *DeploymentPages(services, work).routes(),
         *AdminPages(services).routes(),
-        *LivePages(services, model, work, sources).routes(),
+        *LivePages(services, model, work, sources, screens).routes(),
         Mount("/static", access(None)(HashedFiles()), name="static"),
     ]
 

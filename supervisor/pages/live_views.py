@@ -16,6 +16,7 @@ from supervisor.pages import views
 from supervisor.pages.deployment_pages import DeploymentModel
 from supervisor.pages.live import Part, Streams, View
 from supervisor.pages.plant_pages import EVENTS_PER_PAGE, PlantModel, tag_query
+from supervisor.pages.screen_pages import ScreenModel
 from supervisor.pages.source_pages import SourceModel, first_file
 from supervisor.pages.watch_pages import keys_of
 from supervisor.problems import not_found
@@ -27,12 +28,18 @@ SHARED_MAX = 256
 
 class LivePages:
     def __init__(
-        self, services: Services, model: PlantModel, work: DeploymentModel, sources: SourceModel
+        self,
+        services: Services,
+        model: PlantModel,
+        work: DeploymentModel,
+        sources: SourceModel,
+        screens: ScreenModel,
     ) -> None:
         self._services = services
         self._model = model
         self._work = work
         self._sources = sources
+        self._screens = screens
         self.streams = Streams()
         self._made: dict[Hashable, tuple[float, tuple[Part, ...]]] = {}
 
@@ -51,6 +58,7 @@ class LivePages:
             "deployment": self._deployment,
             "deployments": self._deployments,
             "program": self._program,
+            "screen": self._screen,
             "plain": self._plain,
         }
         name = request.query_params.get("view", "")
@@ -178,6 +186,21 @@ class LivePages:
 
         async def make(whole: bool) -> tuple[Part, ...]:
             return (await self._tree(actor, "", section, ""),)
+
+        return View(make, tags, lambda update: bool(update.runtimes), by_node=True)
+
+    async def _screen(self, request: Request) -> View:
+        actor: Actor = request.state.actor
+        query = request.query_params
+        number = int(query["id"]) if query.get("id", "").isdecimal() else -1
+        bound = await self._screens.bound(actor, number, query.get("runtime", ""))
+        tags: dict[str, tuple[str, ...]] = {}
+        for one in bound.values():
+            if one.value is not None:
+                tags[one.node_id] = (*tags.get(one.node_id, ()), one.path)
+
+        async def make(whole: bool) -> tuple[Part, ...]:
+            return (await self._tree(actor, "", "screens", ""),)
 
         return View(make, tags, lambda update: bool(update.runtimes), by_node=True)
 

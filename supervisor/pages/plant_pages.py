@@ -177,7 +177,8 @@ class PlantPages:
     async def tag(self, request: Request) -> Response:
         actor: Actor = request.state.actor
         node_id, path = request.path_params["node_id"], request.query_params.get("path", "")
-        sheet = await self._sheet(request, node_id, path)
+        typed = request.query_params.get("value", "")[:200]  # what the button of a screen would write
+        sheet = await self._sheet(request, node_id, path, typed=typed)
         if frame.is_partial(request):
             return frame.html(request, sheet)
         runtime = (await self._services.fleet.runtime(actor, node_id)).runtime

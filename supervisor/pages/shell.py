@@ -57,6 +57,7 @@ def nav(section: str, role: Role) -> tuple[c.Link, ...]:
     links = [
         ("programs", "Programs", "/programs", "program", Role.VIEWER),
         ("deployments", "Deployments", "/deployments", "deploy", Role.VIEWER),
+        ("screens", "Screens", "/screens", "screen", Role.VIEWER),
         ("watch", "Watch", "/watch", "watch", Role.VIEWER),
         ("trend", "Trends", "/trend", "trend", Role.VIEWER),
         ("forces", "Forces", "/forces", "force", Role.VIEWER),

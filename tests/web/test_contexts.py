@@ -17,11 +17,11 @@ import pytest
 import web
 from tests.supervisor.pages.browser import Browser
 from tests.supervisor.pages.fakes import HOSTILE, Plant
-from web import rendering
+from web import contexts_screens, rendering
 
 CLASSES = [
     value
-    for module in (web.contexts, web.contexts_parts, web.contexts_work, web.contexts_watch)
+    for module in (web.contexts, web.contexts_parts, web.contexts_work, web.contexts_watch, contexts_screens)
     for value in vars(module).values()
     if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
 ]
@@ -94,6 +94,10 @@ class Recorder(jinja2.Environment):
         return super().getattr(obj, attribute)
 
 
+UNSAFE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(1)</script>'
+    '<rect width="4" height="4"/></svg>'
+)
 PAGES = (
     "/",
     "/?show=forced",
@@ -127,6 +131,12 @@ PAGES = (
     "/watch",
     "/watch?tag=n1:Control.Level1Low&tag=n1:Control.Auto&tag=n3:PumpRun&tag=n9:Gone&tag=n1:Gone",
     f"/watch?find={HOSTILE[:4]}",
+    "/screens",
+    "/screens/1",
+    "/screens/1?runtime=water-south",
+    "/screens/2",
+    "/screens/1/edit",
+    "/screens/9",
     "/audit",
     "/users",
     "/enrolment",
@@ -168,6 +178,9 @@ async def walk(browser: Browser) -> dict[str, str]:
         ("/watch/prepare", {"tag": f"n1:{HOSTILE}", "value": HOSTILE}),
         ("/watch/apply", {"tag": "n1:Control.Level1Low", "value": "40", "expected": "40"}),
         ("/programs/upload", {"name": ""}),
+        ("/screens", {"name": "", "runtime": "water-north"}),
+        ("/screens/1/edit", {"number": "1", "svg": "no drawing", "runtime": HOSTILE}),
+        ("/screens/1/edit", {"number": "1", "svg": UNSAFE, "runtime": "water-north"}),
         ("/deployments", {"target": "n1", "project": "1", "version": "2", "reason": "yes"}),
         ("/deployments", {"target": "n2", "project": "1", "version": "2", "reason": "no"}),
         ("/users", {"name": "ada", "password": "x" * 12, "role": "viewer"}),

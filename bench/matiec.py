@@ -1,9 +1,9 @@
 """Time of one scan against the same program through matiec and ``gcc -O2``: ``./dev bench matiec``.
 
-Ten kinds of program in ``bench/matiec_programs`` are compiled by both and run in alternating rounds of the same number
-of scans; each keeps a sum over what it computed, which must be the same in both. Ours has all its checks (index, division,
-subrange, endless loop), matiec's has none. matiec is not part of this project: ``TICKWORK_BENCH_MATIEC`` names a
-folder with a built ``iec2c`` and its ``lib``.
+Ten kinds of program in ``bench/matiec_programs`` are compiled by both and run in alternating rounds of the same
+number of scans; each keeps a sum over what it computed, which must be the same in both. Ours has all its checks
+(index, division, subrange, endless loop), matiec's has none. matiec is not part of this project:
+``TICKWORK_BENCH_MATIEC`` names a folder with a built ``iec2c`` and its ``lib``.
 """
 
 from __future__ import annotations

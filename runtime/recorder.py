@@ -292,8 +292,9 @@ class Recorder:
         application = self._view.application
         target = application.target if application is not None else ""
         header = r.encode_header(r.SegmentHeader(self._node, self._session, target, now_ns))
-        with self._file.open("ab") as stream:
-            stream.write(header)
+        temporary = self._file.with_suffix(".new")  # a file appears with its header or not at all
+        temporary.write_bytes(header)
+        temporary.replace(self._file)
         self._size = len(header)
 
     def _rotate(self, now_ns: int) -> None:
@@ -338,9 +339,15 @@ class Recorder:
 
 def cut_torn_end(path: pathlib.Path) -> bytes:
     """Shortens a file to its whole frames; the records of the last one of them, which may still be in the ring."""
-    data = path.read_bytes()
-    found = r.read_segment(data, str(path))
-    if found.damaged_at >= 0:
-        os.truncate(path, found.damaged_at)
-    last = [frame for frame in found.frames if frame.kind == r.FrameKind.RECORDS][-1:]
-    return last[0].plain() if last else b""
+    try:
+        found = r.read_segment(path.read_bytes(), str(path))
+        if found.damaged_at >= 0:
+            os.truncate(path, found.damaged_at)
+        last = [frame for frame in found.frames if frame.kind == r.FrameKind.RECORDS][-1:]
+        return last[0].plain() if last else b""
+    except (
+        OSError,
+        TickworkError,
+    ) as error:  # of another version, or on a disk that fails: it stays as it is
+        log.warning("a recording cannot be gone on with", file=path.name, error=str(error))
+        return b""

@@ -18,7 +18,7 @@ import numpy as np
 from scan import layout as w
 from scan import recording as r
 from scan.abi import Application, decode_application
-from scan.problem import Place, fail
+from scan.problem import Place, TickworkError, fail
 from scan.state import NodeState
 from scan.stretches import Engines, Stretch, cut_frames
 from scan.values import Value, read_value
@@ -93,20 +93,33 @@ def open_recording(path: pathlib.Path) -> Recording:
     frames: list[r.Frame] = []
     damaged: list[str] = []
     for file in files:
-        try:
-            found = r.read_segment(file.read_bytes(), str(file))
-        except OSError as error:
-            raise fail(
-                "SC4005", "the recording cannot be read", place=Place(str(file)), found=str(error)
-            ) from error
+        found = _read_file(file, alone=len(files) == 1)
         frames += found.frames
         if found.damaged_at >= 0:
             damaged.append(file.name)
-            last = found.frames[-1]
-            loss = r.encode_loss(0, scan=last.last_scan, wall_ns=last.last_wall_ns)
-            frames += r.read_segment(r.encode_header(r.SegmentHeader("", "", "", 0)) + loss).frames[1:]
+            frames.append(_gap(frames[-1] if frames else None))
     folders = [folder / "applications" for folder in (files[0].parent, *files[0].parents[1:3])]
     return Recording(tuple(frames), _applications(folders), tuple(damaged))
+
+
+def _read_file(file: pathlib.Path, *, alone: bool) -> r.SegmentScan:
+    """One file among others may be damaged from its beginning; a recording that is nothing else is refused."""
+    try:
+        return r.read_segment(file.read_bytes(), str(file))
+    except OSError as error:
+        raise fail(
+            "SC4005", "the recording cannot be read", place=Place(str(file)), found=str(error)
+        ) from error
+    except TickworkError:
+        if alone:
+            raise
+        return r.SegmentScan((), 0)
+
+
+def _gap(before: r.Frame | None) -> r.Frame:
+    scan, wall_ns = (before.last_scan, before.last_wall_ns) if before is not None else (0, 0)
+    loss = r.encode_loss(0, scan=scan, wall_ns=wall_ns)
+    return r.read_segment(r.encode_header(r.SegmentHeader("", "", "", 0)) + loss).frames[1]
 
 
 def _applications(folders: Sequence[pathlib.Path]) -> dict[str, Application]:

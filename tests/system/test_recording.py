@@ -3,6 +3,7 @@
 import collections.abc
 import hashlib
 import json
+import multiprocessing
 import os
 import pathlib
 import random
@@ -194,8 +195,103 @@ def test_recording_when_the_program_changes_online_then_replay_goes_on_with_the_
         lane.write(box.view, box.view.symbol("Level"), 9)
         box.pump(10)
     recording = box.recording()
-    faultless(replay(recording), checkpoints=3)
+    report = replay(recording)
+    faultless(report, checkpoints=3)
     assert {one.application for one in recording.checkpoints()} == {"old", "new"}
+    ((change,), (stretch, *more)) = recording.changes(), recording.stretches()
+    assert (change.previous_application, change.application) == ("old", "new")
+    assert report.changes == 1
+    assert all(one.continues for one in more), "no scan is left out around the change"
+    assert stretch.start.scan + report.scans == last_scan(recording)
+
+
+def test_recording_when_overlapping_tasks_are_changed_and_commanded_then_no_scan_is_left_out(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    texts = [TWO_TASKS, TWO_TASKS.replace("gain : DINT := 3;", "gain : DINT := 3; more : LINT;"), TWO_TASKS]
+    programs_in_turn = [keep(scan, compiled(text)) for text in texts]
+    begun(scan, programs_in_turn[0])
+    box, chance = Box(scan.directory, tmp_path), random.Random(1)
+    lane, writer = CommandLane.open(scan.directory, "gate"), InputsWriter.create(scan.directory, CHANNELS)
+    box.pump(20)
+    for number in range(12):
+        writer.image[:4] = list(chance.randrange(99).to_bytes(4, "little"))
+        writer.publish()
+        box.view.refresh()
+        symbol = box.view.symbol(chance.choice(("gain", "Quick.count", "Quick.sum", "valve")))
+        lane.force(box.view, symbol, chance.randrange(99), owner="ann", reason="test", lease_s=0.02)
+        lane.write(box.view, box.view.symbol("gain"), number)
+        if number % 3 == 2:
+            application = programs_in_turn[(number // 3 + 1) % 3]
+            scan.load(application, "swap", trial_scans=number % 2 * 5)
+        box.pump(30, checkpoint=bool(number % 2))
+    recording = box.recording()
+    report = replay(recording)
+    faultless(report, checkpoints=5)
+    assert report.changes == 4
+    start, *more = recording.stretches()
+    assert all(one.continues for one in more)
+    assert start.start.scan + report.scans == last_scan(recording)
+
+
+def test_recording_when_a_program_fails_its_trial_then_replay_goes_back_with_it(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, counter().build("old"))
+    box = Box(scan.directory, tmp_path)
+    lane = CommandLane.open(scan.directory, "gate")
+    box.pump(10)
+    scan.load(keep(scan, dangerous().build("new")), "swap", trial_scans=100_000)
+    box.pump(20)
+    box.view.refresh()
+    lane.write(box.view, box.view.symbol("Fault"), 1)
+    wait_for(lambda: scan.event("swap"), "the way back")
+    box.pump(20)
+    report = replay(box.recording())
+    faultless(report, checkpoints=2)
+    assert [(fault.code, fault.line) for _, fault in report.faults if fault] == [("RF1001", 42)]
+    assert report.changes == 2
+
+
+def last_scan(recording: Recording) -> int:
+    return max(frame.last_scan for frame in recording.frames if frame.kind == FrameKind.RECORDS)
+
+
+def pump_and_die(directory: pathlib.Path, folder: pathlib.Path, life: int, pumps: int) -> None:
+    box = Box(directory, folder)
+    box.hurry_ns = life * 10**12  # the names of files are times
+    for _ in range(pumps):
+        box.hurry_ns += 400_000_000  # a frame every third time, a checkpoint every 25th
+        box.recorder.pump()
+    os.kill(os.getpid(), 9)
+
+
+def test_recorder_when_killed_at_any_moment_then_the_next_one_goes_on_without_a_gap(
+    scan: ScanProcess, tmp_path: pathlib.Path
+) -> None:
+    begun(scan, counter().build())
+    lane, view = CommandLane.open(scan.directory, "gate"), NodeView.open(scan.directory)
+    view.refresh()
+    chance, context = random.Random(2), multiprocessing.get_context("fork")
+    for number in range(40):
+        arguments = (scan.directory, tmp_path, number, chance.randrange(60))
+        process = context.Process(target=pump_and_die, args=arguments)
+        process.start()
+        lane.write(view, view.symbol("Level"), number)
+        if number % 2:  # in the middle of something
+            time.sleep(chance.random() / 50)
+            process.kill()
+        process.join()
+    box = Box(scan.directory, tmp_path)
+    box.hurry_ns = 10**15
+    box.pump(10)
+    box.pump(10)
+    recording = box.recording()
+    report = replay(recording)
+    assert (report.mismatches, report.gaps, recording.damaged) == ([], 0, ())
+    start, *more = recording.stretches()
+    assert all(one.continues for one in more)
+    assert start.start.scan + report.scans == last_scan(recording)
 
 
 def test_recording_when_the_scan_process_starts_anew_then_both_lives_are_replayed(

@@ -15,6 +15,7 @@ from runtime import console
 from runtime.control import Message
 from runtime.find_node import running_node, running_nodes
 from runtime.local_socket import connected
+from runtime.opcua_status import certificate_lines, certificate_status
 from runtime.plant import load_plant
 from runtime.state import StateDirectory, state_directory
 from scan import quality
@@ -91,10 +92,13 @@ def status(
         return
     directory, file = running_node(node, state)
     answer = asyncio.run(_ask(directory, "status"))
+    certificate = certificate_status(directory.root)
     if json:
-        console.give(answer | {"node": msgspec.to_builtins(file)})
+        console.give(answer | {"node": msgspec.to_builtins(file), "opcua_certificate": certificate})
     else:
         _show_status(answer)
+        for line in certificate_lines(certificate):
+            console.say(line)
 
 
 def _list_nodes(nodes: list[Any], *, json: bool) -> None:

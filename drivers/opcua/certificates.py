@@ -213,6 +213,47 @@ class TrustList:
         log.warning("certificate is not trusted", subject=leaf.subject.rfc4514_string(), fingerprint=name)
         return False
 
+    def add(self, certificate: bytes) -> str:
+        """Trusts a DER certificate; its fingerprint. Raises ValueError if it is none."""
+        leaf = x509.load_der_x509_certificate(certificate)
+        name = fingerprint(leaf)
+        self._files.trusted.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self._files.trusted / f"{name}.der").write_bytes(leaf.public_bytes(serialization.Encoding.DER))
+        (self._files.rejected / f"{name}.der").unlink(missing_ok=True)
+        return name
+
+    def entries(self) -> list[tuple[str, x509.Certificate]]:
+        """("trusted" or "rejected", certificate) of all that are kept."""
+        found = []
+        for name, folder in (("trusted", self._files.trusted), ("rejected", self._files.rejected)):
+            for path in sorted(folder.glob("*.der")):
+                with contextlib.suppress(OSError, ValueError):
+                    found.append((name, x509.load_der_x509_certificate(path.read_bytes())))
+        return found
+
+    def approve(self, beginning: str) -> str | None:
+        """Moves the one rejected certificate whose fingerprint begins so; None when it is not exactly one."""
+        found = [path for path in self._files.rejected.glob("*.der") if path.stem.startswith(beginning)]
+        if len(found) != 1:
+            return None
+        self._files.trusted.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found[0].replace(self._files.trusted / found[0].name)
+        return found[0].stem
+
+    def revoke(self, beginning: str) -> str | None:
+        """Trusts it no longer: back to the rejected ones; None when it is not exactly one."""
+        found = []
+        for name, certificate in self.entries():
+            if name == "trusted" and fingerprint(certificate).startswith(beginning):
+                found.append(fingerprint(certificate))
+        if len(found) != 1:
+            return None
+        for path in self._files.trusted.iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                if fingerprint(x509.load_der_x509_certificate(path.read_bytes())) == found[0]:
+                    path.replace(self._files.rejected / f"{found[0]}.der")
+        return found[0]
+
     def _trusted(self) -> set[str]:
         found = set()
         for path in self._files.trusted.iterdir():

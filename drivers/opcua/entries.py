@@ -64,7 +64,7 @@ class Entry:
             return self.value
         found = self.attributes.get(number)
         if found is None:
-            return ua.DataValue(StatusCode_=ua.StatusCode(ua.StatusCodes.BadAttributeIdInvalid))
+            return ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadAttributeIdInvalid))
         return ua.DataValue(found)
 
 

@@ -121,4 +121,4 @@ def _spelled(symbol: Symbol, lengths: list[int], place: int, count: int) -> str:
 
 
 def _failed(code: int) -> ua.DataValue:
-    return ua.DataValue(StatusCode_=ua.StatusCode(code))
+    return ua.DataValue(StatusCode=ua.StatusCode(code))

@@ -58,7 +58,7 @@ def stamped(value: ua.DataValue, wanted: ua.TimestampsToReturn) -> ua.DataValue:
 
 
 def _failed(code: int) -> ua.DataValue:
-    return ua.DataValue(StatusCode_=ua.StatusCode(code))
+    return ua.DataValue(StatusCode=ua.StatusCode(code))
 
 
 class TagAttributes(AttributeService):

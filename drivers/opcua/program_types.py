@@ -152,7 +152,7 @@ class ProgramTypes:
         if isinstance(child, Branch) and child.path not in self._tree.served_structures:
             return entry(self._face(node_id, ua.NodeClass.Object, member, self.of_branch(child)), links)
         made = entry(self._face(node_id, ua.NodeClass.Variable, member, VARIABLE_TYPE), links)
-        made.value = ua.DataValue(StatusCode_=ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData))
+        made.value = ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData))
         data_type = self.of_branch(child) if isinstance(child, Branch) else self.of_symbol(child)
         return as_variable(made, data_type, lengths=lengths(child.dims))
 

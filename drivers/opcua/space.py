@@ -119,5 +119,5 @@ class Space(AddressSpace):
                 return value
         found = self.entry(nodeid)
         if found is None:
-            return ua.DataValue(StatusCode_=ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown))
+            return ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown))
         return found.attribute(attr)

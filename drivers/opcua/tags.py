@@ -128,7 +128,7 @@ class Tags:
             return None
         snapshot = self._snapshot
         if snapshot is None:
-            return ua.DataValue(StatusCode_=ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData))
+            return ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData))
         if symbol is not None:
             code = self.status((symbol,))
             variant = to_ua(symbol, scan.read_value(snapshot.block, symbol))
@@ -139,7 +139,7 @@ class Tags:
         moment = to_datetime(snapshot.wall_ns)
         return ua.DataValue(
             variant if not q.is_bad(code >> 16) else ua.Variant(None, ua.VariantType.Null),
-            StatusCode_=ua.StatusCode(code),
+            StatusCode=ua.StatusCode(code),
             SourceTimestamp=moment,
             ServerTimestamp=moment,
         )

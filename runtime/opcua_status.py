@@ -9,7 +9,7 @@ from scan.problem import TickworkError
 
 
 def certificate_status(state: pathlib.Path) -> dict[str, Any]:
-    """fingerprint, until, days_left, warning, and how many rejected ones wait for approval; {} without a certificate."""
+    """fingerprint, until, days_left, warning, and how many rejected ones wait; {} without a certificate."""
     from drivers.opcua.certificates import TrustList, certificate_facts, files_in, own_certificate
 
     files = files_in(state / "opcua")

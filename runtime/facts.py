@@ -8,10 +8,12 @@ import pathlib
 import msgspec
 
 from drivers.modbus.server_config import ModbusServerSection
+from drivers.mqtt.edge_config import SparkplugSection
 from drivers.opcua.config import OpcUaSection
 from runtime.alarms.model import Definition
 from runtime.link import DeviceStatus, Event
 from runtime.plant import Plant, RecorderSection, SupervisorSection
+from scan.iomap import IoMap
 
 __all__ = ["DeviceStatus", "Event", "Facts", "GateJob", "version"]
 
@@ -30,6 +32,8 @@ class GateJob(msgspec.Struct, frozen=True):
     metrics_port: int = 0
     alarms: tuple[Definition, ...] = ()
     channels: tuple[str, ...] = ()  # device of each input channel, as numbered in the inputs segment
+    sparkplug: SparkplugSection | None = None
+    io_map: IoMap = IoMap()  # for Sparkplug: which variable belongs to which device
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -63,6 +67,8 @@ def gate_job(plant: Plant, segments: pathlib.Path, state: pathlib.Path) -> GateJ
         plant.metrics_port,
         plant.alarms,
         tuple(channel.device for channel in plant.io_map().inputs),
+        plant.sparkplug,
+        plant.io_map() if plant.sparkplug is not None else IoMap(),
     )
 
 

@@ -24,7 +24,7 @@ from runtime import control, log
 from runtime.alarm_desk import AlarmDesk
 from runtime.commander import Commander
 from runtime.control import Message, Peer
-from runtime.facts import Facts, GateJob
+from runtime.facts import DeviceStatus, Facts, GateJob
 from runtime.gate_alarms import NodeAlarms
 from runtime.gate_journal import RECENT, Journal
 from runtime.gate_lane import GateLane
@@ -135,8 +135,15 @@ class Gate:
             self._host("opcua", lambda: opcua_server(job, view, commander))
         if job.modbus_server is not None:
             self._host("modbus", lambda: modbus_server(job, view, commander, self._journal.note))
+        if job.sparkplug is not None:
+            self._host(
+                "sparkplug", lambda: sparkplug_server(job, view, commander, self._journal.note, self._field)
+            )
         if job.metrics_port:
             self._host("metrics", lambda: MetricsServer(job.metrics_port, self._metrics.text))
+
+    def _field(self) -> tuple[DeviceStatus, ...]:
+        return self._facts.devices
 
     def _host(self, name: str, make: Callable[[], Server]) -> None:
         self._servers.append(Hosted(name, make, self._journal.note, self._tell_endpoints))
@@ -296,6 +303,20 @@ def modbus_server(
             Event(time.time_ns(), "server", "modbus", problem.message, {"code": problem.code}, "warning")
         ),
     )
+
+
+def sparkplug_server(
+    job: GateJob, view: scan.NodeView, commander: Commander, note: Callable[[Event], None],
+    devices: Callable[[], tuple[DeviceStatus, ...]],
+) -> Server:  # fmt: skip
+    """The edge node of the plant file. Imported here, as few nodes are one."""
+    from runtime.gate_sparkplug import SparkplugServer
+
+    assert job.sparkplug is not None
+    return SparkplugServer(
+        view, functools.partial(commander.write_values, via="sparkplug"), job.sparkplug, node=job.name,
+        channels=job.io_map, folder=job.state / "sparkplug", devices=devices, note=note,
+    )  # fmt: skip
 
 
 async def _opened(segments: pathlib.Path) -> scan.NodeView:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from drivers.modbus.server_config import ModbusServerSection
 from drivers.modbus.server_config import parse_server as parse_modbus_server
+from drivers.mqtt.edge_config import SparkplugSection, parse_sparkplug
 from drivers.opcua.config import OpcUaSection
 from drivers.opcua.config import parse_server as parse_opcua_server
 from drivers.protocols import parse_device
@@ -129,6 +130,7 @@ class Plant:
     device_tables: tuple[Mapping[str, Any], ...] = ()
     opcua: OpcUaSection | None = None
     modbus_server: ModbusServerSection | None = None
+    sparkplug: SparkplugSection | None = None
     metrics_port: int = 0  # of the page for Prometheus on this machine; 0 = none
     supervisor: SupervisorSection | None = None
     retain: RetainSection = RetainSection()
@@ -220,6 +222,7 @@ def parse_plant(text: str, *, folder: pathlib.Path, file: str = FILE_NAME) -> Pl
         device_tables=tuple(table.data for table in tables),
         opcua=_server(document, root, "opcua", parse_opcua_server),
         modbus_server=_server(document, root, "modbus-server", parse_modbus_server),
+        sparkplug=_server(document, root, "sparkplug", parse_sparkplug),
         metrics_port=_metrics_port(root.table("metrics")),
         supervisor=_supervisor(root.table("supervisor")) if "supervisor" in root else None,
         retain=_retain(root.table("retain")),
@@ -231,7 +234,7 @@ def parse_plant(text: str, *, folder: pathlib.Path, file: str = FILE_NAME) -> Pl
         warnings=tuple(problem for problem in document.problems if problem.severity == "warning"),
     )
     state.done()
-    for key in ("supervisor", "opcua", "modbus-server"):  # known, whether or not the file has them
+    for key in ("supervisor", "opcua", "modbus-server", "sparkplug"):  # known, even if not there
         root.table(key)
     root.done()
     _check_image(document, plant)

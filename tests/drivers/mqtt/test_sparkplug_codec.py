@@ -155,13 +155,11 @@ def test_payload_when_damaged_then_refused(data: bytes) -> None:
 
 
 def test_payload_when_templates_are_deep_then_refused() -> None:
-    inner = b""
-    for _ in range(40):
-        template = b"\x12" + bytes([len(inner) & 0x7F]) + inner if len(inner) < 100 else inner
-        inner = b"\x92\x01" + bytes([len(template)]) + template if len(template) < 120 else inner
-    metric = b"\x12" + bytes([len(inner)]) + inner
-    with pytest.raises(SparkplugError):
-        decode_payload(metric)
+    metric = Metric("leaf", kind=Kind.INT, value=1)
+    for _ in range(9):
+        metric = Metric("inner", kind=Kind.TEMPLATE, value=Template(None, [metric], [], None, False))
+    with pytest.raises(SparkplugError, match="deep"):
+        decode_payload(encode_payload(Payload(0, [metric])))
 
 
 def test_payload_when_fields_are_unknown_then_skipped() -> None:
@@ -173,10 +171,11 @@ def test_payload_when_fields_are_unknown_then_skipped() -> None:
 INTEGERS = {"INT8": -5, "INT16": -300, "INT32": -(2**31), "INT64": -(2**63), "UINT8": 255, "UINT16": 65535,
             "UINT32": 2**32 - 1, "UINT64": 2**64 - 1}  # fmt: skip
 VALUES: dict[str, Any] = INTEGERS | {
-    "FLOAT": 1.5, "DOUBLE": math.pi, "BOOLEAN": True, "STRING": "ä", "TEXT": "t", "UUID": "u", "DATETIME": 1_700_000_000_000,
-    "BYTES": b"\0\1", "FILE": b"f", "INT8ARRAY": [-1, 2], "INT16ARRAY": [-300], "INT32ARRAY": [-70000], "INT64ARRAY": [-(2**40)],
-    "UINT8ARRAY": [255], "UINT16ARRAY": [65535], "UINT32ARRAY": [2**32 - 1], "UINT64ARRAY": [2**64 - 1], "FLOATARRAY": [0.5],
-    "DOUBLEARRAY": [0.1], "BOOLEANARRAY": [True] * 9 + [False] * 2, "STRINGARRAY": ["a", "", "ö"], "DATETIMEARRAY": [1, 2],
+    "FLOAT": 1.5, "DOUBLE": math.pi, "BOOLEAN": True, "STRING": "ä", "TEXT": "t", "UUID": "u",
+    "DATETIME": 1_700_000_000_000, "BYTES": b"\0\1", "FILE": b"f", "INT8ARRAY": [-1, 2], "INT16ARRAY": [-300],
+    "INT32ARRAY": [-70000], "INT64ARRAY": [-(2**40)], "UINT8ARRAY": [255], "UINT16ARRAY": [65535],
+    "UINT32ARRAY": [2**32 - 1], "UINT64ARRAY": [2**64 - 1], "FLOATARRAY": [0.5], "DOUBLEARRAY": [0.1],
+    "BOOLEANARRAY": [True] * 9 + [False] * 2, "STRINGARRAY": ["a", "", "ö"], "DATETIMEARRAY": [1, 2],
 }  # fmt: skip
 
 

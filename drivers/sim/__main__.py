@@ -89,6 +89,8 @@ async def _device(options: argparse.Namespace) -> None:
         _announce(f"{name} at {line.start()}, Modbus RTU, unit {options.unit}")
         await stop.wait()
         await line.stop()
+        if line.gaps:
+            _announce(f"{line.requests} requests, silence {line.shortest_silence:.2f} times 3.5 characters")
         return
     server = TcpDevice({options.unit: registers})
     server.always = always

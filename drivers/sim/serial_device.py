@@ -41,6 +41,11 @@ class RtuDevice(SimulatedUnits):
         self._free_at = 0.0  # when the line falls silent
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def shortest_silence(self) -> float:
+        """Of the master before a request, in units of the silence that must be."""
+        return min(self.gaps, default=0.0) / self._silence_s if self._silence_s else 0.0
+
     def start(self) -> str:
         """Opens the pseudo terminal and returns the path of the port for the master."""
         self._master, self._slave = os.openpty()
@@ -91,9 +96,9 @@ class RtuDevice(SimulatedUnits):
         await self._pause(heard_at + len(frame) * self._character_s + self._silence_s)
         for step in steps:
             await self._pause(time.monotonic() + step.delay_s + len(step.data) * self._character_s)
+            self._free_at = time.monotonic()  # the line falls silent as the last byte is handed over
             with contextlib.suppress(OSError):
                 os.write(self._master, step.data)
-        self._free_at = time.monotonic()
 
     async def _pause(self, end: float) -> None:
         """Sleeps most of the time and spins the rest: the event loop's clock is too coarse for a fast line."""

@@ -12,11 +12,11 @@ FOLDER = pathlib.Path(__file__).parent / "symbols"
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """``parameters``: name and kind ("tag" or "text"); ``width`` and ``height`` in the units of the drawing."""
+    """``parameters``: name, kind ("tag" or "text") and default; ``width`` and ``height`` in the drawing's units."""
 
     name: str
     title: str
-    parameters: tuple[tuple[str, str], ...]
+    parameters: tuple[tuple[str, str, str], ...]
     width: float
     height: float
     svg: str
@@ -33,6 +33,11 @@ def _read(path: pathlib.Path) -> Symbol:
     text = path.read_text("utf-8")
     root = ElementTree.fromstring(text)  # noqa: S314 (our own files)
     _, _, width, height = (float(number) for number in root.attrib["viewBox"].split())
-    pairs = (pair.partition(":") for pair in root.attrib["data-parameters"].split())
-    parameters = tuple((name, kind) for name, _, kind in pairs)
+    parameters = tuple(_parameter(text) for text in root.attrib["data-parameters"].split())
     return Symbol(path.stem, root.attrib["data-title"], parameters, width, height, text)
+
+
+def _parameter(text: str) -> tuple[str, str, str]:
+    name, _, rest = text.partition(":")
+    kind, _, default = rest.partition("=")
+    return name, kind, default

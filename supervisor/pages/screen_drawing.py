@@ -41,12 +41,16 @@ def expand(root: ElementTree.Element) -> ElementTree.Element:
         symbol = symbols().get(group.get("data-symbol", ""))
         if symbol is None:
             continue
-        given = {name: group.get(f"data-p-{name}", "") for name, _ in symbol.parameters}
+        given = _parameters(group, symbol)
         for child in _shapes(symbol.name):
             shape = _filled(child, given)
             if shape is not None:
                 group.append(shape)
     return made
+
+
+def _parameters(group: ElementTree.Element, symbol: Symbol) -> dict[str, str]:
+    return {name: group.get(f"data-p-{name}") or default for name, _, default in symbol.parameters}
 
 
 @functools.cache
@@ -206,23 +210,27 @@ def to_edit(root: ElementTree.Element) -> str:
     """The drawing to work on: each symbol's shapes in a group of their own, which the editor leaves out again."""
     made = copy.deepcopy(root)
     made.set("id", "canvas")
+    made.set("class", "mimic")
     for group in list(made.iter("g")):
         symbol = symbols().get(group.get("data-symbol", ""))
         if symbol is not None:
-            group.append(
-                _preview(symbol, {name: group.get(f"data-p-{name}", "") for name, _ in symbol.parameters})
-            )
+            group.append(_preview(symbol, _parameters(group, symbol)))
     return ElementTree.tostring(made, encoding="unicode", short_empty_elements=True)
 
 
 def sample(symbol: Symbol) -> str:
     """The shapes of a symbol as the palette shows them and the editor copies them."""
-    return ElementTree.tostring(_preview(symbol, {}), encoding="unicode", short_empty_elements=True)
+    return ElementTree.tostring(
+        _preview(symbol, {"label": symbol.title}), encoding="unicode", short_empty_elements=True
+    )
 
 
 def _preview(symbol: Symbol, given: dict[str, str]) -> ElementTree.Element:
     group = ElementTree.Element("g", {"class": "preview"})
-    shown = {name: given.get(name) or (name if kind == "tag" else "") for name, kind in symbol.parameters}
+    shown = {
+        name: given.get(name) or (name if kind == "tag" else default)
+        for name, kind, default in symbol.parameters
+    }
     for child in _shapes(symbol.name):
         shape = _filled(child, shown)
         if shape is not None and shape.get("data-bind") != "visible":

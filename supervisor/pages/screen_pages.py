@@ -276,7 +276,7 @@ def _palette(symbol: Symbol) -> s.PaletteSymbol:
     return s.PaletteSymbol(
         name=symbol.name,
         title=symbol.title,
-        parameters=" ".join(f"{name}:{kind}" for name, kind in symbol.parameters),
+        parameters=" ".join(f"{name}:{kind}" for name, kind, _ in symbol.parameters),
         view=f"-8 -24 {symbol.width + 16:g} {symbol.height + 48:g}",
         shapes=Markup(screen_drawing.sample(symbol)),  # noqa: S704 (our own file)
     )

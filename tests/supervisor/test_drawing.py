@@ -181,10 +181,14 @@ def test_state_when_a_value_is_given_then_the_word_of_its_row(states: str, text:
 @pytest.mark.parametrize("name", sorted(symbols()))
 def test_symbol_when_placed_then_its_tags_are_bound_and_those_not_given_are_left_out(name: str) -> None:
     symbol = symbols()[name]
-    own = {"attribute data-title", "attribute data-parameters", "attribute data-states"}  # the last: its parameter
+    own = {
+        "attribute data-title",
+        "attribute data-parameters",
+        "attribute data-states",
+    }  # the last: its parameter
     assert set(drawing.clean(symbol.svg).dropped) <= own
-    given_all = "".join(f' data-p-{key}="Main.Level"' for key, _ in symbol.parameters)
-    tags = [key for key, kind in symbol.parameters if kind == "tag"]
+    given_all = "".join(f' data-p-{key}="Main.Level"' for key, _, _ in symbol.parameters)
+    tags = [key for key, kind, _ in symbol.parameters if kind == "tag"]
     bound = drawing.tags_of(
         screen_drawing.expand(drawing.parse(f'{HEAD}<g data-symbol="{name}"{given_all}/></svg>'))
     )

@@ -24,6 +24,7 @@
     for (const preview of copy.querySelectorAll(".preview")) preview.remove();
     for (const element of copy.querySelectorAll("[data-chosen]")) element.removeAttribute("data-chosen");
     copy.removeAttribute("id");
+    copy.removeAttribute("class");
     return new XMLSerializer().serializeToString(copy);
   }
 
@@ -244,6 +245,7 @@
       const key = `data-p-${name}`;
       field(key, kind === "tag" ? `${name} (tag)` : name, element.getAttribute(key) || "", (value) => {
         value ? element.setAttribute(key, value) : element.removeAttribute(key);
+        if (name === "length") for (const shape of element.querySelectorAll(".preview rect")) shape.setAttribute("width", value || "100");
         if (name === "label") for (const words of element.querySelectorAll(".preview .tw-label, .preview .tw-text, .preview .tw-button-text")) words.textContent = value;
       }, { tag: kind === "tag" });
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from scan.problem import Place, Problem, TickworkError
@@ -44,6 +45,7 @@ class Table:
         self, code: str, message: str, *, key: str | None = None, expected: str = "", remedy: str = ""
     ) -> None:
         found = repr(self._values[key]) if key is not None and key in self._values else ""
+        remedy = remedy or f"correct {key or 'this table'}"
         self.problems.append(
             Problem(code, message, self.place(key), expected=expected, found=found, remedy=remedy)
         )
@@ -54,33 +56,40 @@ class Table:
         if value is None:
             return low
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            return self._wrong(
-                key, f"an integer from {low} to {high}", default if default is not None else low
-            )
+            usual = default if default is not None else low
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            near = min(max(round(value), low), high) if number else usual
+            return self._wrong(key, f"an integer from {low} to {high}", usual, f"write {key} = {near}")
         return value
 
     def number(self, key: str, default: float) -> float:
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return self._wrong(key, "a finite number", default)
+            return self._wrong(key, "a finite number", default, f"write {key} = {default:g}")
         return float(value)
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self._get(key, default)
         if value is None:
             return ""
-        return value if isinstance(value, str) else self._wrong(key, "a text in quotes", default or "")
+        if isinstance(value, str):
+            return value
+        return self._wrong(key, "a text in quotes", default or "", f"put {key} in quotes")
 
     def flag(self, key: str, default: bool) -> bool:
         value = self._get(key, default)
-        return value if isinstance(value, bool) else self._wrong(key, "true or false", default)
+        if isinstance(value, bool):
+            return value
+        return self._wrong(key, "true or false", default, f"write {key} = {str(default).lower()}")
 
     def choice(self, key: str, choices: tuple[str, ...], default: str | None = None) -> str:
         value = self._get(key, default)
         if value is None:
             return choices[0]
         if value not in choices:
-            return self._wrong(key, "one of " + ", ".join(choices), default or choices[0])
+            near = _closest(value, choices) or default or choices[0]
+            remedy = f'write {key} = "{near}"'
+            return self._wrong(key, "one of " + ", ".join(choices), default or choices[0], remedy)
         return str(value)
 
     def raw(self, key: str) -> object:
@@ -92,7 +101,7 @@ class Table:
         value = self._values.get(key, [])
         self._asked.add(key)
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-            self._wrong(key, f"tables written as [[device.{key}]]", None)
+            self._wrong(key, f"tables written as [[device.{key}]]", None, "write it as such tables")
             return
         for index, item in enumerate(value):
             yield Table(item, self._place, path=(*self._path, key, index), problems=self.problems)
@@ -112,8 +121,10 @@ class Table:
         """Notes every key that nobody asked for."""
         for key in self._values:
             if key not in self._asked:
+                near = _closest(key, sorted(self._asked))
+                remedy = f"write {near} instead" if near else "remove it"
                 known = ", ".join(sorted(self._asked))
-                self.problem("DV1001", f"{key} is not known here", key=key, expected=known)
+                self.problem("DV1001", f"{key} is not known here", key=key, expected=known, remedy=remedy)
 
     def raise_problems(self) -> None:
         if self.problems:
@@ -127,9 +138,14 @@ class Table:
             self.problem("DV1002", f"{key} is missing", remedy=f"add {key} = … to this table")
         return default
 
-    def _wrong(self, key: str, expected: str, default: _T) -> _T:
-        self.problem("DV1003", f"{key} has a wrong value", key=key, expected=expected)
+    def _wrong(self, key: str, expected: str, default: _T, remedy: str) -> _T:
+        self.problem("DV1003", f"{key} has a wrong value", key=key, expected=expected, remedy=remedy)
         return default
+
+
+def _closest(text: object, known: Sequence[str]) -> str:
+    """What was probably meant, "" if nothing is like it."""
+    return next(iter(difflib.get_close_matches(str(text), known, 1)), "")
 
 
 def file_path(table: Table, key: str) -> str:

@@ -297,8 +297,9 @@ def location(table: Table, key: str, direction: str, *, bits: bool) -> Location:
     if found is None or found.direction != direction or (found.size == 0) != bits:
         wanted = f"%{area}X0.0" if bits else f"%{area}W0"
         table.problem(
-            "DV1004", f"{key} is no place for these points", key=key, expected=f"a location like {wanted}"
-        )
+            "DV1004", f"{key} is no place for these points", key=key, expected=f"a location like {wanted}",
+            remedy=f"write %{area}X… for coils and discrete inputs, %{area}W… for registers",
+        )  # fmt: skip
         return fallback
     return found
 

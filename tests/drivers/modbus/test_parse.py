@@ -1,4 +1,3 @@
-import contextlib
 import copy
 from typing import Any
 
@@ -28,6 +27,22 @@ PLANT: dict[str, Any] = {
 
 def place(*path: str | int) -> Place:
     return Place("plant.toml:" + ".".join(str(part) for part in path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"read": [{**READS[0], "function": "input-register"}]}, 'write function = "input-registers"'),
+        ({"read": [{**READS[0], "period_ms": 0}]}, "write period_ms = 1"),
+        ({"tiemout_ms": 5}, "write timeout_ms instead"),
+        ({"name": 7}, "put name in quotes"),
+        ({"read": [{"function": "coils", "to": "%IX0.0"}]}, "add address = … to this table"),
+    ],
+)
+def test_device_when_a_key_is_wrong_then_what_to_write_instead(changes: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(TickworkError) as caught:
+        parse_device({**PLANT, **changes}, place)
+    assert caught.value.problems[0].remedy == remedy
 
 
 def problems(**changes: Any) -> list[tuple[str, str]]:
@@ -120,6 +135,9 @@ DEVICE: dict[str, Any] = {
     **PLANT,
     "template": "xy-md02",
     "scan": [{"name": "slow", "period_ms": 1000, "gap_max": 3}],
+    "init": [{"function": "holding-registers", "address": 1, "value": [1, -1]}],
+    "statistic": [{"value": "rate", "to": "%ID50"}],
+    "exchange": [{"address": 1, "to": "%IW60", "write_address": 2, "from": "%QW7", "safe": 3}],
     "point": [
         {
             "name": "temperature",
@@ -197,8 +215,10 @@ def test_tables_of_the_next_tests_when_unchanged_then_valid() -> None:
 def test_device_when_any_key_holds_anything_then_a_device_or_problems(
     path: tuple[Any, ...], value: Any
 ) -> None:
-    with contextlib.suppress(TickworkError):
-        parse_device(changed(DEVICE, path, value))
+    try:
+        parse_device(changed(DEVICE, path, value), place)
+    except TickworkError as error:
+        assert all(problem.place.file and problem.remedy for problem in error.problems)
 
 
 @settings(max_examples=300)
@@ -206,5 +226,7 @@ def test_device_when_any_key_holds_anything_then_a_device_or_problems(
 def test_server_when_any_key_holds_anything_then_a_section_or_problems(
     path: tuple[Any, ...], value: Any
 ) -> None:
-    with contextlib.suppress(TickworkError):
-        parse_server(changed(SERVER, path, value))
+    try:
+        parse_server(changed(SERVER, path, value), place)
+    except TickworkError as error:
+        assert all(problem.place.file and problem.remedy for problem in error.problems)

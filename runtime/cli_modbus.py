@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import pathlib
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -24,7 +27,7 @@ from runtime import console
 from runtime.cli_node import JsonOption
 from scan.problem import TickworkError, fail
 
-app = typer.Typer(help="Commission Modbus devices: scan, read, write, listen.", no_args_is_help=True)
+app = typer.Typer(help="Commission Modbus devices: scan, read, write, listen, decode.", no_args_is_help=True)
 
 READS = {
     "coils": Function.READ_COILS, "discrete-inputs": Function.READ_DISCRETE_INPUTS,
@@ -325,12 +328,40 @@ def listen(
     with line:
         while not seconds or time.monotonic() - began < seconds:
             heard = line.read(4096)
-            frames, rest = field.split_frames(rest + heard)
-            if rest and not heard:  # silence: what is left is no frame
-                frames.append(rest)
-                rest = b""
+            frames, rest = field.split_frames(rest + heard, final=not heard)  # nothing follows silence
             for frame in frames:
                 _show_frame(frame, time.monotonic() - began)
+
+
+@app.command()
+def decode(
+    file: Annotated[
+        str, typer.Argument(help="Captured bytes, as they are or as hexadecimal text; - is stdin.")
+    ],
+    tcp: Annotated[
+        bool, typer.Option("--tcp", help="Modbus TCP, one direction of a connection, instead of RTU.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show captured traffic in words.
+
+    Example: tickwork modbus decode capture.bin
+    """
+    console.use_json(json)
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else pathlib.Path(file).read_bytes()
+    except OSError as error:
+        raise fail(
+            "DV1003", f"{file} cannot be read", found=error.strerror or "", remedy="check its name"
+        ) from error
+    with contextlib.suppress(ValueError):
+        data = bytes.fromhex(data.decode("ascii"))
+    for frame in field.split_tcp_frames(data) if tcp else field.split_frames(data, final=True)[0]:
+        text = field.explain_tcp(frame) if tcp else field.explain(frame)
+        if console.is_json():
+            console.give_line({"frame": frame.hex(), "text": text})
+        else:
+            console.say(text)
 
 
 def _show_frame(frame: bytes, at_s: float) -> None:

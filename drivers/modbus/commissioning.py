@@ -12,6 +12,7 @@ import numpy as np
 from drivers.modbus import rtu
 from drivers.modbus.config import Point
 from drivers.modbus.link import Job, Link
+from drivers.modbus.mbap import HEADER, HEADER_SIZE, LENGTH_MAX, LENGTH_MIN
 from drivers.modbus.pdu import (
     EXCEPTION_FLAG,
     EXCEPTION_TEXT,
@@ -203,20 +204,53 @@ def explain(frame: bytes) -> str:
     """One RTU frame in words; both directions are tried, as a listener cannot know which it hears."""
     if not rtu.is_frame(frame):
         return f"? {frame.hex(' ')}"
-    unit, pdu = frame[0], frame[1:-2]
-    if pdu[0] & EXCEPTION_FLAG:
+    return _in_words(frame[0], frame[1:-2])
+
+
+def explain_tcp(frame: bytes) -> str:
+    """One Modbus TCP frame in words, as ``split_tcp_frames`` gives it."""
+    if not _tcp_frame_size(frame, 0):
+        return f"? {frame.hex(' ')}"
+    return f"transaction {int.from_bytes(frame[:2])}, {_in_words(frame[6], frame[7:])}"
+
+
+def _in_words(unit: int, pdu: bytes) -> str:
+    if pdu[0] & EXCEPTION_FLAG and len(pdu) == 2:
         return f"unit {unit}: exception {pdu[1]}, {EXCEPTION_TEXT.get(pdu[1], 'unknown')}"
     name = Function(pdu[0]).name.lower() if pdu[0] in set(Function) else f"function {pdu[0]}"
-    if rtu.request_size(frame, 1) == len(pdu) and pdu[0] in (1, 2, 3, 4):
+    if len(pdu) == 5 and pdu[0] in (1, 2, 3, 4):
         address, count = struct.unpack(">HH", pdu[1:5])
         return f"unit {unit}: {name} {address} x {count}"
-    if pdu[0] in (1, 2, 3, 4, 23) and len(pdu) == 2 + pdu[1]:
+    if pdu[0] in (1, 2, 3, 4, 23) and len(pdu) >= 2 and len(pdu) == 2 + pdu[1]:
         return f"unit {unit}: {name} answered {pdu[2:].hex(' ')}"
     return f"unit {unit}: {name} {pdu[1:].hex(' ')}"
 
 
-def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
-    """Valid frames in what was heard, bytes that belong to none as pieces of their own, and the undecided rest."""
+def split_tcp_frames(data: bytes) -> list[bytes]:
+    """The frames of one direction of a connection; what follows a header that is none is the last piece."""
+    frames: list[bytes] = []
+    position = 0
+    while size := _tcp_frame_size(data, position):
+        frames.append(data[position : position + size])
+        position += size
+    return [*frames, data[position:]] if position < len(data) else frames
+
+
+def _tcp_frame_size(data: bytes, position: int) -> int:
+    """Length of the frame at ``position``, 0 if none is complete there."""
+    if len(data) - position < HEADER_SIZE + 1:
+        return 0
+    _, protocol, length, _ = HEADER.unpack_from(data, position)
+    size = 6 + int(length)
+    legal = not protocol and LENGTH_MIN <= length <= LENGTH_MAX
+    return size if legal and position + size <= len(data) else 0
+
+
+def split_frames(data: bytes, *, final: bool = False) -> tuple[list[bytes], bytes]:
+    """Valid frames in what was heard, bytes that belong to none as pieces of their own, and the undecided rest.
+
+    ``final``: nothing follows, so there is no rest.
+    """
     frames: list[bytes] = []
     lost = b""
     position = 0
@@ -228,11 +262,14 @@ def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
                 lost = b""
             frames.append(data[position : position + size])
             position += size
-        elif len(data) - position < rtu.FRAME_SIZE_MAX:
+        elif not final and len(data) - position < rtu.FRAME_SIZE_MAX:
             break
         else:
             lost += data[position : position + 1]
             position += 1
+    if final:
+        lost += data[position:]
+        position = len(data)
     if lost:
         frames.append(lost)
     return frames, data[position:]

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import select
 import signal
 import subprocess
@@ -134,6 +135,15 @@ def test_read_when_checked_on_a_line_then_pymodbus_reads_the_same() -> None:
         assert "DV2001" in text
         assert "baud rate" in text
         assert "DV1003" in modbus("read", port, "--parity", "evne", code=1)
+
+
+def test_decode_when_given_captured_bytes_then_each_frame_in_words(tmp_path: pathlib.Path) -> None:
+    capture = tmp_path / "capture.hex"
+    capture.write_text("01 03 00 00 00 0A C5 CD\n00 01 02")
+    text = modbus("decode", str(capture))
+    assert "unit 1: read_holding_registers 0 x 10" in text
+    assert "? 00 01 02" in text
+    assert "DV1003" in modbus("decode", str(tmp_path / "none"), code=1)
 
 
 def test_identify_when_asked_then_what_the_device_says_of_itself() -> None:

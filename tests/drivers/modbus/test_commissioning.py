@@ -70,6 +70,12 @@ def test_traffic_when_it_is_noise_then_no_byte_is_lost_and_each_piece_is_explain
         assert field.explain(frame)
 
 
+def test_traffic_when_nothing_follows_then_frames_behind_noise_are_found() -> None:
+    assert field.split_frames(b"\x00\xff" + CONVERSATION[0] + b"\x01", final=True) == (
+        [b"\x00\xff", CONVERSATION[0], b"\x01"], b"",
+    )  # fmt: skip
+
+
 def test_frames_when_explained_then_in_words() -> None:
     assert [field.explain(frame) for frame in CONVERSATION] == [
         "unit 3: read_holding_registers 16 x 2",
@@ -77,6 +83,26 @@ def test_frames_when_explained_then_in_words() -> None:
         "unit 9: exception 2, illegal data address",
         "unit 9: write_multiple_registers 00 00 00 01 02 00 05",
     ]
+
+
+def test_tcp_traffic_when_captured_then_in_words_up_to_what_is_none() -> None:
+    data = bytes.fromhex(
+        "0007 0000 0006 01 03 0010 0002 0007 0000 0007 01 03 04 0001 0002 0008 0000 0003 01 83 02 ffff"
+    )
+    assert [field.explain_tcp(frame) for frame in field.split_tcp_frames(data)] == [
+        "transaction 7, unit 1: read_holding_registers 16 x 2",
+        "transaction 7, unit 1: read_holding_registers answered 00 01 00 02",
+        "transaction 8, unit 1: exception 2, illegal data address",
+        "? ff ff",
+    ]
+
+
+@given(st.binary(max_size=600))
+def test_tcp_traffic_when_it_is_noise_then_no_byte_is_lost_and_each_piece_is_explained(data: bytes) -> None:
+    frames = field.split_tcp_frames(data)
+    assert b"".join(frames) == data
+    for frame in frames:
+        assert field.explain_tcp(frame)
 
 
 @pytest.mark.parametrize(

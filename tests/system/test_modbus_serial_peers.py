@@ -26,7 +26,7 @@ from drivers.modbus.server import ModbusServer
 from drivers.modbus.server_config import parse_server
 from scan.abi import ABI_VERSION, Application, Region
 from scan.quality import GOOD
-from tests.system.test_modbus_peers import needs_libmodbus, run, serving
+from tests.system.test_modbus_peers import needs_libmodbus, port_of, run, serving
 
 pytestmark = [
     pytest.mark.system,
@@ -127,20 +127,27 @@ async def test_master_when_the_device_is_pymodbus_on_a_line_then_values_go_both_
 
 @pytest.fixture
 def libmodbus(tmp_path: pathlib.Path) -> str:
-    """Both ends of a line in C."""
-    program = tmp_path / "rtu_peer"
-    source = pathlib.Path(__file__).with_name("modbus_rtu_peer.c")
+    """A peer in C."""
+    program = tmp_path / "peer"
+    source = pathlib.Path(__file__).with_name("modbus_peer.c")
     command = ["cc", "-o", str(program), str(source), "-I/usr/include/modbus", "-lmodbus"]
     subprocess.run(command, check=True, timeout=DEADLINE_S)
     return str(program)
 
 
 @needs_libmodbus
-async def test_slave_when_libmodbus_is_the_master_then_every_function_is_answered(
-    line: list[str], libmodbus: str
+@pytest.mark.parametrize("transport", ["serial", "tcp"])
+async def test_server_when_libmodbus_asks_then_every_function_is_answered(
+    line: list[str], libmodbus: str, transport: str
 ) -> None:
-    async with serving(host="", serial_port=line[0], baud=115200, parity="none", units=[4]) as (node, _):
-        shown = await run(libmodbus, "client", line[1], "4")
+    where = (
+        {"host": "", "serial_port": line[0], "baud": 115200, "parity": "none"}
+        if transport == "serial"
+        else {}
+    )
+    async with serving(units=[4], **where) as (node, server):
+        port = line[1] if transport == "serial" else port_of(server)
+        shown = await run(libmodbus, "client", port, "4")
         assert shown.splitlines() == [
             "input 4660", "discrete 101", "coil 1", "holding 21 18 19 20", "refused: Illegal data address",
         ]  # fmt: skip

@@ -1,5 +1,5 @@
-/* libmodbus at either end of a serial line: "server PORT UNIT" serves 64 points of each table, "client PORT UNIT" asks a
- * node with every function that libmodbus has and prints what it gets. */
+/* libmodbus as a peer: "server PORT UNIT" serves 64 points of each table on a serial line, "client PORT UNIT" asks a node
+ * with every function that libmodbus has and prints what it gets. PORT is a device, for a client also a TCP port. */
 
 #include <errno.h>
 #include <modbus.h>
@@ -61,8 +61,12 @@ static int ask(modbus_t *context)
 
 int main(int count, char **arguments)
 {
-    modbus_t *context = count == 4 ? modbus_new_rtu(arguments[2], 115200, 'N', 8, 1) : NULL;
+    modbus_t *context = NULL;
 
+    if (count == 4 && arguments[2][0] == '/')
+        context = modbus_new_rtu(arguments[2], 115200, 'N', 8, 1);
+    else if (count == 4)
+        context = modbus_new_tcp("127.0.0.1", atoi(arguments[2]));
     if (!context || modbus_set_slave(context, atoi(arguments[3])) || modbus_connect(context)) {
         fprintf(stderr, "%s\n", modbus_strerror(errno));
         return 2;

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 from sqlite_utils import Database
 
-from runtime.alarms.model import Definition, Entry, Health, Order, Outcome, Standing
+from runtime.alarms.conditions import TagInfo
+from runtime.alarms.model import SYSTEM, Definition, Entry, Health, Order, Outcome, Standing
 from runtime.alarms.parse import parse_text
 from runtime.alarms.states import ACTIVE_LIST, HIDDEN, WAITING, State
 from runtime.link import Alarms, AlarmTable
@@ -36,6 +37,7 @@ from supervisor.alarm_model import (
     OrderResult,
 )
 from supervisor.alarm_store import KnownNode
+from supervisor.alarm_whatif import Trial, compare, story_of, variables_in
 from supervisor.commands import CommandService
 from supervisor.config_store import ConfigStore
 from supervisor.fleet import FleetService, Link
@@ -58,6 +60,7 @@ ROLES = {
     "return": Role.ENGINEER,
 }  # fmt: skip
 TARGETS_MAX = 5000
+TRIAL_NS_MAX = 31 * 86_400 * SECOND
 EVERYTHING = AlarmFilter()
 
 
@@ -92,6 +95,8 @@ class AlarmService:
         self._retired: set[tuple[str, str]] = set()  # (node, epoch): journals that ended
         self._pending: dict[tuple[str, str], tuple[int, str]] = {}
         self._news = asyncio.Event()
+        self._made_for: tuple[object, ...] = ()
+        self._made: dict[tuple[Sequence[State] | None, str], list[AlarmRow]] = {}
         self.closed = False
         self.last_id = 0
         self.generation = 0
@@ -185,6 +190,16 @@ class AlarmService:
         return OWN_NAME if node_id == OWN else state.name if state else node_id
 
     def _rows(self, actor: Actor, states: Sequence[State] | None, node_id: str = "*") -> list[AlarmRow]:
+        """Kept until something changes: in a flood many pages ask for the same."""
+        links = tuple((state.node_id, state.link, state.name) for state in self._fleet.bus.nodes.values())
+        key = (self.generation, actor.nodes, links, len(self._pending), self._now_ns() // SECOND)
+        if key != self._made_for:
+            self._made_for, self._made = key, {}
+        if (states, node_id) not in self._made:
+            self._made[states, node_id] = self._make_rows(actor, states, node_id)
+        return self._made[states, node_id]
+
+    def _make_rows(self, actor: Actor, states: Sequence[State] | None, node_id: str) -> list[AlarmRow]:
         found = []
         for number, known in self._visible(actor):
             if node_id not in ("*", number):
@@ -418,6 +433,47 @@ class AlarmService:
         """The newest definitions made on the page."""
         found = await self.versions(actor, node_id)
         return found[0].text if found else self._nodes.get(node_id, KnownNode()).page
+
+    async def attempt(self, actor: Actor, node_id: str, text: str, *, from_ns: int, to_ns: int) -> Trial:
+        """What the definitions in ``text`` would have done over recorded history, beside those in force."""
+        require(actor, Role.VIEWER, node_id)
+        if not 0 < to_ns - from_ns <= TRIAL_NS_MAX:
+            raise not_understood("a range of at most 31 days", to_ns - from_ns)
+        page = parse_text(text, origin="page")
+        known = [
+            one for one in self._nodes.get(node_id, KnownNode()).definitions.values() if one.kind != "comms"
+        ]
+        before = [one for one in known if not one.name.startswith(SYSTEM)]
+        names = {one.name for one in page}
+        after = [one for one in before if one.origin != "page" and one.name not in names] + list(page)
+        return await self._ingest.on_query_thread(lambda: self._tried(node_id, before, after, from_ns, to_ns))
+
+    def _tried(
+        self, node_id: str, before: list[Definition], after: list[Definition], from_ns: int, to_ns: int
+    ) -> Trial:
+        tags, columns, history = [], [], self._ingest.store
+        for name in variables_in(before, after):
+            runtime, colon, path = name.partition(":")
+            number = next((n.node_id for n in self._fleet.bus.nodes.values() if n.name == runtime), "")
+            where, path = (number, path) if colon and node_id == OWN else (node_id, name)
+            found = history.find(where, self._path_of(where, path))
+            if found is not None:
+                tags.append(TagInfo(name, enum_values=self._enumeration(where, path)))
+                columns.append(history.read(found[0], from_ns, to_ns, before=True))
+        return compare(before, after, story_of(tags, columns, from_ns), from_ns=from_ns, to_ns=to_ns)
+
+    def _path_of(self, node_id: str, path: str) -> str:
+        """As the runtime writes it: variables know no case."""
+        node = self._fleet.bus.nodes.get(node_id)
+        known = node.board.index_of_path if node and node.board else {}
+        return next((one for one in known if one.upper() == path.upper()), path)
+
+    def _enumeration(self, node_id: str, path: str) -> tuple[tuple[str, int], ...]:
+        node = self._fleet.bus.nodes.get(node_id)
+        index = node.board.index_of_path.get(self._path_of(node_id, path)) if node and node.board else None
+        return (
+            node.board.describe.tags[index].enum_values if node and node.board and index is not None else ()
+        )
 
     async def define(self, actor: Actor, node_id: str, text: str, *, message: str = "") -> DefinitionVersion:
         """A new version of an engine's definitions: checked, kept, audited, then sent to the engine that owns it."""

@@ -17,6 +17,7 @@ from supervisor.alarm_model import (
     Figures,
     OrderResult,
 )
+from supervisor.alarm_whatif import Trial
 from supervisor.api_call import Call, Items, NoQuery, Operation, Paged, items
 from supervisor.model import Role
 
@@ -119,6 +120,23 @@ async def order_alarms(call: Call) -> OrderResult:
     )  # fmt: skip
 
 
+class NewTrial(msgspec.Struct, frozen=True):
+    """``text``: definitions as for ``define``. ``to_ns`` 0: now; ``from_ns`` 0: a day before."""
+
+    text: str
+    node_id: str = ""
+    from_ns: int = 0
+    to_ns: int = 0
+
+
+async def try_alarms(call: Call) -> Trial:
+    asked: NewTrial = call.body
+    to_ns = asked.to_ns or time.time_ns()
+    return await call.services.alarms.attempt(
+        call.actor, asked.node_id, asked.text, from_ns=asked.from_ns or to_ns - 86_400_000_000_000, to_ns=to_ns
+    )
+
+
 async def alarm_versions(call: Call) -> Items[DefinitionVersion]:
     node_id = "" if call.query.node_id == "*" else call.query.node_id
     return Items(await call.services.alarms.versions(call.actor, node_id))
@@ -139,6 +157,8 @@ OPERATIONS: tuple[Operation, ...] = (
               Items[AlarmRow], WhichEngine, tag="alarms"),
     Operation("POST", "/alarms/definitions", _E, "A new version of the definitions made on the page",
               define_alarms, DefinitionVersion, body=NewDefinitions, status=201, tag="alarms"),
+    Operation("POST", "/alarms/trials", _V, "What other definitions would have done over recorded history",
+              try_alarms, Trial, body=NewTrial, tag="alarms"),
     Operation("GET", "/alarms/versions", _V, "Versions of the definitions made on the page", alarm_versions,
               Items[DefinitionVersion], WhichEngine, tag="alarms"),
     Operation("GET", "/alarms/counts", _V, "How many stand, by priority", alarm_counts, AlarmCounts, NoQuery,

@@ -22,6 +22,7 @@ from supervisor.alarm_model import (
     Figures,
     OrderResult,
 )
+from supervisor.alarm_whatif import Trial
 from supervisor.model import (
     NEWEST,
     About,
@@ -320,6 +321,10 @@ class Alarms(Protocol):
         duration_s: int = 0,
         work_order: str = "",
     ) -> OrderResult: ...
+
+    async def attempt(
+        self, actor: Actor, node_id: str, text: str, *, from_ns: int, to_ns: int
+    ) -> Trial: ...
 
     async def versions(self, actor: Actor, node_id: str) -> tuple[DefinitionVersion, ...]: ...
 

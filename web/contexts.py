@@ -18,6 +18,7 @@ from web.contexts_parts import DeviceView as DeviceView
 from web.contexts_parts import GroupView as GroupView
 from web.contexts_parts import Mark as Mark
 from web.contexts_parts import Moment as Moment
+from web.contexts_strip import AlarmStrip as AlarmStrip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Shell:
     version: str
     notice: Notice | None = None
     held: Held | None = None
+    strip: AlarmStrip | None = None
 
 
 @dataclass(frozen=True, slots=True)

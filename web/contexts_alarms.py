@@ -1,4 +1,4 @@
-"""Contexts of the alarm pages and of the strip that every page carries."""
+"""Contexts of the alarm pages."""
 
 from __future__ import annotations
 
@@ -89,27 +89,6 @@ class AlarmsPage:
 
 
 @dataclass(frozen=True, slots=True)
-class StripMark:
-    mark: Mark
-    count: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class AlarmStrip:
-    """What every page shows: how many by priority, the newest, the sound, engines that are down."""
-
-    TEMPLATE: ClassVar[str] = "alarm_strip.html"
-    marks: tuple[StripMark, ...]
-    total: int
-    newest: str
-    newest_mark: Mark | None
-    sounding: int
-    sound_key: str  # another one: something new was announced, and a silenced client sounds again
-    down: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class JournalLine:
     id: int
     time: Moment
@@ -164,7 +143,9 @@ class AlarmFiguresPage:
     tabs: tuple[Link, ...]
     ranges: tuple[Link, ...]
     figures: tuple[FigureRow, ...]
-    bars: tuple[tuple[float, float, float], ...]  # x, y, height of 0 to 100, one for each 10 minutes (or more)
+    bars: tuple[
+        tuple[float, float, float], ...
+    ]  # x, y, height of 0 to 100, one for each 10 minutes (or more)
     limit: float  # y of 10 in 10 minutes
     caption: str
     worst: tuple[BadRow, ...]

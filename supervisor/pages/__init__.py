@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Mount
 
 from supervisor.guard import access
 from supervisor.pages.admin_pages import AdminPages
+from supervisor.pages.alarm_pages import AlarmModel, AlarmPages
 from supervisor.pages.deployment_pages import DeploymentModel, DeploymentPages
 from supervisor.pages.errors import error_page
 from supervisor.pages.live_views import LivePages
@@ -38,10 +39,12 @@ SECURITY_HEADERS = {
 def routes(services: Services) -> list[BaseRoute]:
     """All pages, their stream and their static files."""
     model, work, sources = PlantModel(services), DeploymentModel(services), SourceModel(services)
+    alarms = AlarmModel(services)
     screens = ScreenModel(services)
     return [
         *SessionPages(services).routes(),
         *PlantPages(services, model).routes(),
+        *AlarmPages(services, alarms).routes(),
         *SourcePages(services, sources).routes(),
         *TrendPages(services).routes(),
         *WatchPages(services).routes(),
@@ -49,7 +52,7 @@ def routes(services: Services) -> list[BaseRoute]:
         *ProgramPages(services).routes(),
         *DeploymentPages(services, work).routes(),
         *AdminPages(services).routes(),
-        *LivePages(services, model, work, sources, screens).routes(),
+        *LivePages(services, model, work, sources, screens, alarms).routes(),
         Mount("/static", access(None)(HashedFiles()), name="static"),
     ]
 

@@ -158,7 +158,7 @@ async def frames(view: View, subscription: Subscription, wall_ms: Callable[[], i
             html, moments = [], []
             now_s = time.monotonic()
             waiting = waiting or view.concerns(update)
-            urgent = update.resync or bool(update.events or update.deployments)
+            urgent = update.resync or bool(update.events or update.deployments or update.alarms)
             if (waiting and now_s - made_s >= PARTS_INTERVAL_S) or (urgent and waiting) or update.resync:
                 html, cells, moments = sent.difference(await view.make(update.resync), now_s)
                 changed = cells + changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Hashable
 
@@ -12,7 +13,8 @@ from starlette.routing import Route
 from supervisor.guard import access
 from supervisor.model import Actor, Page, Role, Update
 from supervisor.pages import shell as frame
-from supervisor.pages import views
+from supervisor.pages import alarm_views, views
+from supervisor.pages.alarm_pages import AlarmModel
 from supervisor.pages.deployment_pages import DeploymentModel
 from supervisor.pages.live import Part, Streams, View
 from supervisor.pages.plant_pages import EVENTS_PER_PAGE, PlantModel, tag_query
@@ -34,12 +36,14 @@ class LivePages:
         work: DeploymentModel,
         sources: SourceModel,
         screens: ScreenModel,
+        alarms: AlarmModel,
     ) -> None:
         self._services = services
         self._model = model
         self._work = work
         self._sources = sources
         self._screens = screens
+        self._alarms = alarms
         self.streams = Streams()
         self._made: dict[Hashable, tuple[float, tuple[Part, ...]]] = {}
 
@@ -59,12 +63,48 @@ class LivePages:
             "deployments": self._deployments,
             "program": self._program,
             "screen": self._screen,
+            "alarms": self._alarm_list,
+            "alarms-hidden": self._alarms_hidden,
             "plain": self._plain,
         }
         name = request.query_params.get("view", "")
         if name not in makers:
             raise not_found("view", name)
-        return self.streams.response(request, self._services, await makers[name](request))
+        view = self._with_strip(await makers[name](request), request.state.actor)
+        return self.streams.response(request, self._services, view)
+
+    def _with_strip(self, view: View, actor: Actor) -> View:
+        """The alarm strip is on every page, so every stream keeps it up to date."""
+
+        async def strip() -> tuple[Part, ...]:
+            return (Part("alarm-strip", alarm_views.alarm_strip(await self._services.alarms.counts(actor))),)
+
+        async def make(whole: bool) -> tuple[Part, ...]:
+            return (*await view.make(whole), *await self._shared(("strip", actor.nodes), strip))
+
+        return dataclasses.replace(
+            view, make=make, concerns=lambda update: update.alarms or view.concerns(update)
+        )
+
+    async def _alarm_list(self, request: Request) -> View:
+        actor, csrf = request.state.actor, request.state.csrf
+        node = request.query_params.get("node", "")[:100]
+
+        async def make(whole: bool) -> tuple[Part, ...]:
+            tree = await self._tree(actor, "", "alarms", "")
+            return Part("alarm-list", await self._alarms.listed(actor, csrf, node)), tree
+
+        return View(make, {}, lambda update: bool(update.runtimes))
+
+    async def _alarms_hidden(self, request: Request) -> View:
+        actor, csrf = request.state.actor, request.state.csrf
+        node = request.query_params.get("node", "")[:100]
+
+        async def make(whole: bool) -> tuple[Part, ...]:
+            tree = await self._tree(actor, "", "alarms", "")
+            return Part("alarm-hidden", await self._alarms.hidden(actor, csrf, node)), tree
+
+        return View(make, {}, lambda update: bool(update.runtimes))
 
     async def _shared(
         self, key: Hashable, make: Callable[[], Awaitable[tuple[Part, ...]]]

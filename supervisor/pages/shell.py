@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from supervisor.model import Actor, Role, Runtime
 from supervisor.pages import views
+from supervisor.pages.alarm_views import alarm_strip
 from supervisor.services import Services
 from web import contexts as c
 from web import render
@@ -35,6 +36,7 @@ NOTICES = {
     "revoked": "Revoked: its key is refused from now on.",
     "aborted": "Aborted what had not been sent yet.",
     "uploaded": "Uploaded as the new draft.",
+    "ordered": "Ordered. What stands changes when the engine that owns the alarm has done it.",
 }
 VERSION = importlib.metadata.version("tickwork")
 
@@ -55,6 +57,7 @@ def here(request: Request) -> str:
 
 def nav(section: str, role: Role) -> tuple[c.Link, ...]:
     links = [
+        ("alarms", "Alarms", "/alarms", "alarm", Role.VIEWER),
         ("programs", "Programs", "/programs", "program", Role.VIEWER),
         ("deployments", "Deployments", "/deployments", "deploy", Role.VIEWER),
         ("screens", "Screens", "/screens", "screen", Role.VIEWER),
@@ -130,12 +133,13 @@ async def shell(
         nav=nav(section, actor.role),
         tree=plant_tree(runtimes, section=section, node=runtime.node_id if runtime else "", page=page),
         crumbs=tuple(trail),
-        stream=stream,
+        stream=stream or views.query("/live", view="plain", section=section),
         now=views.moment_of(time.time_ns()),
         here=here(request),
         version=VERSION,
         notice=notice_of(request),
         held=held_of(runtime) if runtime else None,
+        strip=alarm_strip(await services.alarms.counts(actor)),
     )
 
 

@@ -21,6 +21,7 @@ from supervisor.alarm_model import (
     Figures,
     OrderResult,
 )
+from supervisor.alarm_whatif import Trial, TrialAlarm
 from supervisor.alarms import EVERYTHING, ROLES, order_of
 from supervisor.model import NEWEST, Actor, Page
 from supervisor.problems import require
@@ -59,13 +60,16 @@ class FakeAlarms:
             1,
         ):
             standing = Standing(
-                state, number if state is not State.NORMAL else 0, priority, 1, "4.2", "H 4", now - number * 60 * SECOND,
+                state, number if state is not State.NORMAL else 0, priority, 1, "4.2", "H 4",
+                now - number * 60 * SECOND,
                 announced=state is State.UNACKNOWLEDGED, first_out=name == "Level high", by="otto", reason="greased",
                 until_ns=now + 600 * SECOND if state is State.SHELVED else 0,
             )  # fmt: skip
             self.rows[name] = AlarmRow(node_id, node, name, standing, definition(name, priority))
         self.lines = [
-            AlarmLine(number, node_id, node, "e", now, Entry(number, now, name, "raised", number, row.standing, value="4.2"))
+            AlarmLine(
+                number, node_id, node, "e", now, Entry(number, now, name, "raised", number, row.standing, value="4.2")
+            )
             for number, (name, row) in enumerate(self.rows.items(), 1)
         ]  # fmt: skip
 
@@ -147,6 +151,10 @@ class FakeAlarms:
                 standing = msgspec.structs.replace(row.standing, state=State.ACKNOWLEDGED, announced=False)
                 self.rows[row.name] = msgspec.structs.replace(row, standing=standing)
         return OrderResult((), targets, (), len(targets))
+
+    async def attempt(self, actor: Actor, node_id: str, text: str, *, from_ns: int, to_ns: int) -> Trial:
+        row = TrialAlarm("Level high", 12, 3, (from_ns,), ())
+        return Trial(from_ns, to_ns, 100, 5000, (1.2, 0.3), (9, 2), (1, 0), (row,))
 
     async def versions(self, actor: Actor, node_id: str) -> tuple[DefinitionVersion, ...]:
         text = self.texts.get(node_id, "")

@@ -16,8 +16,8 @@ from programs.layout import BACKGROUND_TASK, BlockLayout, is_aggregate
 from programs.lower_calls import BODY, formal, signature, symbol_of, takes_this
 from programs.lower_effects import Effects, walk
 from programs.lower_ir import Module, llvm_type, quoted
+from programs.lower_parts import Parts
 from programs.lower_places import Shared, Spot, context_offset
-from programs.lower_statements import Statements
 from scan.abi import HEADER_SIZE, Fault, Region, TaskSpec
 
 # Budget of nested recursive calls, in units of about a kilobyte of stack: a fifth of the smallest usual thread stack.
@@ -41,8 +41,12 @@ class Lowered:
     blocks: set[str] = field(default_factory=set)
 
 
-class Function(Statements):
+class Function(Parts):
     """The function of one POU."""
+
+    @property
+    def has_this(self) -> bool:
+        return takes_this(self.pou)
 
     def lower(self) -> None:
         form = signature(self.shared, self.pou.key)
@@ -50,10 +54,11 @@ class Function(Statements):
         names = [f"%a{index}" for index in range(len(form.parameters))]
         names[:2] = ["%base", "%ctx"]
         rest = names[2:]
-        if takes_this(self.pou):
+        if self.has_this:
             names[2], rest = "%this", names[3:]
         self._recursive = self.pou.key in self.shared.effects.recursive
         self._enter(rest)
+        self.divide_body(self.pou.body)
         self.body(self.pou.body)
         self.start_detached("leave")
         self._leave()
@@ -190,10 +195,12 @@ def _plain(kind: hir.Type) -> hir.Type:
     return hir.Elementary(kind.type) if isinstance(kind, hir.Elementary) else kind
 
 
-def lower_pou(shared: Shared, pou: hir.Pou) -> Module:
+def lower_pou(shared: Shared, pou: hir.Pou) -> list[Module]:
+    """The module of the POU's function, then those of its parts."""
     module = Module(pou.key)
-    Function(module, shared, pou).lower()
-    return module
+    function = Function(module, shared, pou)
+    function.lower()
+    return [module, *(function.divided.parts if function.divided else ())]
 
 
 def lower_program(program: hir.Program, layout: BlockLayout) -> Lowered:
@@ -201,7 +208,9 @@ def lower_program(program: hir.Program, layout: BlockLayout) -> Lowered:
     effects = Effects(program)
     shared = Shared(program, layout, effects)
     used = _used(shared)
-    modules = [lower_pou(shared, pou) for key, pou in program.pous.items() if key in used]
+    modules = [
+        module for key, pou in program.pous.items() if key in used for module in lower_pou(shared, pou)
+    ]
     binding = Binding(shared, used)
     text, tasks = binding.build(modules)
     helpers = set().union(*(module.helpers for module in modules), binding.module.helpers)
@@ -241,8 +250,8 @@ class Binding:
         for table in sorted(tables):
             lines.append(self._table(table))
         for key, number in self.numbers.items():
-            lines.append(_fault_function(key, number))
-        lines.append(_fault_function("$tasks", -1))
+            lines.append(_fault_function(key, number, self.program.pous[key].line))
+        lines.append(_fault_function("$tasks", -1, 0))
         lines.append(f"@{quoted('k.limit')} = constant i64 {self.shared.layout.size - HEADER_SIZE}")
         lines.append(f"@{quoted('k.pous')} = constant i64 {len(self.numbers)}")
         defined = {symbol_of(key) for key in self.numbers} | tables
@@ -396,8 +405,8 @@ def _joined(ranges: list[tuple[int, int]]) -> tuple[Region, ...]:
     return tuple(joined)
 
 
-def _fault_function(key: str, number: int) -> str:
-    """Records the first fault of a scan: code, POU, line, detail."""
+def _fault_function(key: str, number: int, first_line: int) -> str:
+    """Records the first fault of a scan: code, POU, line (given relative to the POU's first), detail."""
     fields = {
         name: context_offset(name) for name in ("fault_code", "fault_pou", "fault_line", "fault_detail")
     }
@@ -408,7 +417,8 @@ define i32 @{quoted(f"f.{key}")}(ptr %ctx, i32 %code, i32 %line, i64 %detail) co
   %p = getelementptr i8, ptr %ctx, i64 {fields["fault_pou"]}
   store i32 {number}, ptr %p
   %l = getelementptr i8, ptr %ctx, i64 {fields["fault_line"]}
-  store i32 %line, ptr %l
+  %n = add i32 %line, {first_line}
+  store i32 %n, ptr %l
   %d = getelementptr i8, ptr %ctx, i64 {fields["fault_detail"]}
   store i64 %detail, ptr %d
   ret i32 %code
@@ -420,11 +430,13 @@ def instruction_count(module: Module) -> int:
 
 
 def inlinable(lowered: Lowered) -> dict[str, Module]:
-    """POUs whose code callers may copy: small ones that are not recursive."""
+    """POUs whose code callers may copy: small ones that are not divided."""
+    divided = {module.name.partition("/")[0] for module in lowered.modules if "/" in module.name}
     return {
         module.name: module
         for module in lowered.modules
-        if instruction_count(module) <= INLINE_INSTRUCTIONS_MAX
+        if module.name.partition("/")[0] not in divided
+        and instruction_count(module) <= INLINE_INSTRUCTIONS_MAX
     }
 
 

@@ -68,6 +68,9 @@ def signature(shared: Shared, key: str) -> Signature:
 class Calls(Intrinsics):
     """``Call``, ``CallBlock`` and assignment of values of any type."""
 
+    # Where native blocks write what nobody reads: their result and the reason of an exception.
+    _native_slots: tuple[str, str] | None = None
+
     # -- assignment
 
     def assign(self, spot: Spot, kind: hir.Type, value: hir.Expression, line: int) -> None:
@@ -282,7 +285,9 @@ class Calls(Intrinsics):
         if builtin:
             symbol = "@" + quoted(f"b.{key}")
             self.module.blocks.add(key)
-            result, reason = self.slot("ptr"), self.slot("ptr")
+            self.module.block_calls += 1
+            self._native_slots = self._native_slots or (self.slot("ptr"), self.slot("ptr"))
+            result, reason = self._native_slots
             status = self.op(f"call i32 {symbol}(ptr {result}, ptr {reason}, ptr {this}, ptr %ctx)")
         else:
             form, target = signature(self.shared, key), symbol_of(key)

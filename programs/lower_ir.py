@@ -76,6 +76,7 @@ class Module:
         self.constants: dict[bytes, str] = {}
         self.helpers: set[str] = set()  # names of library functions whose IR must be linked in
         self.blocks: set[str] = set()  # keys of native blocks called here
+        self.block_calls = 0  # how often
         self.callees: set[str] = set()  # keys of POUs called here by name
         self.functions: list[str] = []
         self.tags: dict[str, int] = {}

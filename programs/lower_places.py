@@ -82,13 +82,17 @@ class Places(Body):
     def guard(self, condition: str, fault: Fault, line: int, detail: str = "0") -> None:
         """Go on where ``condition`` holds, else stop the program with ``fault``."""
         good = self.new_label("ok")
-        self._faults.append((str(int(fault)), str(line), detail, self.block))
+        self._faults.append((str(int(fault)), self._relative(line), detail, self.block))
         self.split(condition, good, "fault", LIKELY)
         self.start(good)
 
     def fail(self, fault: Fault, line: int) -> None:
-        self._faults.append((str(int(fault)), str(line), "0", self.block))
+        self._faults.append((str(int(fault)), self._relative(line), "0", self.block))
         self.jump("fault")
+
+    def _relative(self, line: int) -> str:
+        """Lines count from the POU's first, so that text before a POU does not change its code."""
+        return str(line - self.pou.line)
 
     def check_status(self, status: str) -> None:
         """A callee's fault ends the caller too."""

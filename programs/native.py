@@ -7,13 +7,11 @@ key is a digest over the texts that LLVM reads, the CPU and the versions.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import llvmlite.binding as llvm
 import msgspec
 
 from programs import hir
@@ -24,14 +22,15 @@ from programs.layout_symbols import Image, SymbolTable
 from programs.lower import Lowered, as_available, inlinable, lower_program
 from programs.lower_ir import Module, quoted
 from programs.native_cache import Cache
-from programs.native_target import Target, host_target, initialize
-from programs.native_workers import Job, compile_all
+from programs.native_target import Target, host_target
+from programs.native_workers import Crew, Job
 from programs.stdlib import HELPERS
 from scan.abi import ABI_VERSION, Application
 
 # Part of every digest: a change of the generated code's behaviour or of its interface to the library changes it.
-GENERATOR_VERSION = 2
-OPTIMISATION_LEVEL = 2
+GENERATOR_VERSION = 3
+# Where more native blocks are called than this, they are called: copies would cost more time to compile than they save.
+INLINE_BLOCK_CALLS_MAX = 12
 
 Progress = Callable[[int, int], None]
 
@@ -67,16 +66,33 @@ class Compiler:
 
     def compile(self, own: str, others: list[str]) -> bytes:
         """Object code of a module's text; ``others`` are offered for inlining and yield no code of their own."""
-        return self.compile_all([(own, tuple(others))])[0]
+        return self.compile_all([[(own, tuple(others))]])[0]
 
-    def compile_all(self, jobs: Sequence[Job], done: Callable[[], None] = lambda: None) -> list[bytes]:
-        """The same for many modules, on all cores; ``done`` is called after each."""
-        keys = [self._key(job) for job in jobs]
-        found = {key: data for key in keys if (data := self.cache.get(key)) is not None}
-        missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in found}
-        for _ in found:
-            done()
-        made = compile_all(self.target, list(missing.values()), lambda job: generate(self.target, *job), done)
+    def compile_all(
+        self, groups: Iterable[Sequence[Job]], done: Callable[[], None] = lambda: None
+    ) -> list[bytes]:
+        """The same for many modules, on all cores; ``done`` is called after each.
+
+        The first group is at work in other processes while the next is taken from the iterator.
+        """
+        keys: list[str] = []
+        found: dict[str, bytes] = {}
+        missing: dict[str, Job] = {}
+        crew = Crew(self.target, done)
+        try:
+            for jobs in groups:
+                new = {key: job for job in jobs if (key := self._key(job)) not in missing}
+                keys += [self._key(job) for job in jobs]
+                known = {key: data for key in new if (data := self.cache.get(key)) is not None}
+                found |= known
+                fresh = {key: job for key, job in new.items() if key not in known}
+                missing |= fresh
+                for _ in known:
+                    done()
+                crew.add(fresh.values())
+            made = crew.results()
+        finally:
+            crew.close()
         for key, data in zip(missing, made, strict=True):
             self.cache.put(key, data)
             found[key] = data
@@ -87,42 +103,6 @@ class Compiler:
         for text in (job[0], *job[1]):
             digest.update(b"\0" + text.encode())
         return digest.hexdigest()
-
-
-@functools.cache
-def _machine(target: Target) -> llvm.TargetMachine:
-    initialize()
-    return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu,
-        features=target.features,
-        opt=OPTIMISATION_LEVEL,
-        reloc="pic",
-        codemodel="default",
-        jit=True,
-    )
-
-
-def generate(target: Target, own: str, others: Iterable[str]) -> bytes:
-    """Optimise and compile one module, without the cache."""
-    machine = _machine(target)
-    module = _parse(own, target, machine)
-    for text in others:
-        module.link_in(_parse(text, target, machine))
-    options = llvm.create_pipeline_tuning_options(speed_level=OPTIMISATION_LEVEL)
-    options.loop_vectorization = True
-    options.slp_vectorization = True
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    data: bytes = machine.emit_object(module)
-    return data
-
-
-def _parse(text: str, target: Target, machine: llvm.TargetMachine) -> llvm.ModuleRef:
-    module = llvm.parse_assembly(text)
-    module.triple = target.triple
-    module.data_layout = str(machine.target_data)
-    module.verify()
-    return module
 
 
 def frame_objects(objects: Iterable[bytes]) -> bytes:
@@ -148,13 +128,17 @@ class Generator:
             key: module.text([as_available(text) for text in module.functions])
             for key, module in small.items()
         }
-        jobs = [self._job(key, module, small) for key, module in by_key.items()]
-        jobs.append((self.lowered.binding + self._natives(self.lowered.blocks, ()), ()))
-        jobs += [(self.library.helper(name), ()) for name in sorted(self.lowered.helpers)]
-        jobs += [(self.library.block(name), ()) for name in sorted(self.lowered.blocks)]
+        total = len(by_key) + 1 + len(self.lowered.helpers) + len(self.lowered.blocks)
         count = itertools.count(1)
         tell = progress or (lambda done, total: None)
-        return self.compiler.compile_all(jobs, lambda: tell(next(count), len(jobs)))
+        return self.compiler.compile_all(self._jobs(by_key, small), lambda: tell(next(count), total))
+
+    def _jobs(self, by_key: dict[str, Module], small: dict[str, Module]) -> Iterator[list[Job]]:
+        """The POUs first: other processes compile them while the library is made here."""
+        jobs = [self._job(key, module, small) for key, module in by_key.items()]
+        yield [*jobs, (self.lowered.binding + self._natives(self.lowered.blocks, ()), ())]
+        blocks = [(self.library.block(name), ()) for name in sorted(self.lowered.blocks)]
+        yield [*((self.library.helper(name), ()) for name in sorted(self.lowered.helpers)), *blocks]
 
     def _job(self, key: str, module: Module, small: dict[str, Module]) -> Job:
         """A module with what may be inlined into it."""
@@ -162,7 +146,8 @@ class Generator:
         blocks = set(module.blocks).union(*(small[one].blocks for one in near))
         own = self.texts[key] + self._natives(module.blocks, module.helpers)
         others = [self.available[one] + self._natives(small[one].blocks, small[one].helpers) for one in near]
-        others += [_available_native(self.library.block(name), f"b.{name}") for name in sorted(blocks)]
+        if module.block_calls <= INLINE_BLOCK_CALLS_MAX:
+            others += [_available_native(self.library.block(name), f"b.{name}") for name in sorted(blocks)]
         return own, tuple(others)
 
     def _natives(self, blocks: Iterable[str], helpers: Iterable[str]) -> str:

@@ -12,15 +12,16 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import IO
 
 import msgspec
 
+from programs.native_code import generate
 from programs.native_target import Target
 
-# Fewer modules than this are done before further processes have started.
-MODULES_MIN = 60
+# Less text than this is compiled before further processes have started.
+TEXT_MIN = 600_000
 WORKERS_MAX = 8
 
 Job = tuple[str, tuple[str, ...]]
@@ -44,8 +45,6 @@ def _read(stream: IO[bytes]) -> bytes:
 
 def serve() -> None:
     """A worker's whole life: the target first, then orders until the end of input."""
-    from programs.native import generate
-
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     target = Target(*msgspec.msgpack.decode(_read(source), type=tuple[str, str, str]))
     while data := _read(source):
@@ -83,55 +82,79 @@ class _Worker:
         self.process.wait()
 
 
-def compile_all(
-    target: Target, jobs: Sequence[Job], here: Callable[[Job], bytes], done: Callable[[], None]
-) -> list[bytes]:
-    """Object code of each job, in their order. ``here`` compiles in this process; ``done`` is called after each."""
-    results: list[bytes | None] = [None] * len(jobs)
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in range(len(jobs)):
-        waiting.put(number)
-    lock = threading.Lock()
+class Crew:
+    """Compiles jobs in this and in further processes. ``done`` is called after each job.
 
-    def work(compile_one: Callable[[Job], bytes]) -> None:
+    While the caller still prepares jobs, the other processes are at work on those that were added.
+    """
+
+    def __init__(self, target: Target, done: Callable[[], None]) -> None:
+        self._target = target
+        self._done = done
+        self._jobs: list[Job] = []
+        self._results: dict[int, bytes] = {}
+        self._waiting: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._workers: list[_Worker] = []
+        self._threads: list[threading.Thread] = []
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._jobs.append(job)
+            self._waiting.put(len(self._jobs) - 1)
+        text = sum(len(own) + sum(map(len, others)) for own, others in self._jobs)
+        if not self._workers and text >= TEXT_MIN:
+            self._start(min(os.cpu_count() or 1, WORKERS_MAX) - 1)
+
+    def results(self) -> list[bytes]:
+        """Object code of all jobs in the order in which they were added."""
+        self._work(self._here, wait=False)
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._work(self._here, wait=False)  # what a worker that failed has put back
+        return [self._results[number] for number in range(len(self._jobs))]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+
+    def _here(self, job: Job) -> bytes:
+        return generate(self._target, *job)
+
+    def _work(self, compile_one: Callable[[Job], bytes], *, wait: bool) -> None:
+        """Until there is no job left; with ``wait`` until the end is announced."""
         while True:
             try:
-                number = waiting.get_nowait()
+                number = self._waiting.get(block=wait)
             except queue.Empty:
                 return
+            if number is None:
+                if wait:
+                    return
+                continue
             try:
-                result = compile_one(jobs[number])
+                result = compile_one(self._jobs[number])
             except OSError:
-                waiting.put(number)
+                self._waiting.put(number)
                 return
-            with lock:
-                results[number] = result
-                done()
+            with self._lock:
+                self._results[number] = result
+                self._done()
 
-    count = min(os.cpu_count() or 1, WORKERS_MAX) - 1 if len(jobs) >= MODULES_MIN else 0
-    workers = _start(target, count)
-    threads = [threading.Thread(target=work, args=(worker.compile,)) for worker in workers]
-    try:
-        for thread in threads:
+    def _start(self, count: int) -> None:
+        for _ in range(count):
+            try:
+                worker = _Worker(self._target)
+            except OSError:
+                return
+            self._workers.append(worker)
+            thread = threading.Thread(
+                target=self._work, args=(worker.compile,), kwargs={"wait": True}, daemon=True
+            )
+            self._threads.append(thread)
             thread.start()
-        work(here)
-        for thread in threads:
-            thread.join()
-        work(here)  # what a worker that failed has put back
-    finally:
-        for worker in workers:
-            worker.close()
-    return [result for result in results if result is not None]
-
-
-def _start(target: Target, count: int) -> list[_Worker]:
-    started = []
-    for _ in range(count):
-        try:
-            started.append(_Worker(target))
-        except OSError:
-            break
-    return started
 
 
 if __name__ == "__main__":

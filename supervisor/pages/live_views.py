@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from supervisor.guard import access
 from supervisor.model import Actor, Page, Role, Update
-from supervisor.pages import shell as frame
 from supervisor.pages import alarm_views, views
+from supervisor.pages import shell as frame
 from supervisor.pages.alarm_pages import AlarmModel
 from supervisor.pages.deployment_pages import DeploymentModel
 from supervisor.pages.live import Part, Streams, View

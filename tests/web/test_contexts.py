@@ -17,11 +17,19 @@ import pytest
 import web
 from tests.supervisor.pages.browser import Browser
 from tests.supervisor.pages.fakes import HOSTILE, Plant
-from web import contexts_screens, rendering
+from web import contexts_alarms, contexts_screens, contexts_strip, rendering
 
 CLASSES = [
     value
-    for module in (web.contexts, web.contexts_parts, web.contexts_work, web.contexts_watch, contexts_screens)
+    for module in (
+        web.contexts,
+        web.contexts_parts,
+        web.contexts_work,
+        web.contexts_watch,
+        contexts_alarms,
+        contexts_screens,
+        contexts_strip,
+    )
     for value in vars(module).values()
     if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
 ]

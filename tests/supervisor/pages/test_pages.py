@@ -198,7 +198,20 @@ async def test_tags_when_searched_by_script_then_the_table_and_its_stream_come_a
 
 @pytest.mark.parametrize(
     "address",
-    ["/", "/alarms", "/alarms/hidden", "/alarms/journal", "/alarms/table", "/runtimes/n1/tags", "/events", "/forces", "/programs", "/deployments", "/audit", "/users"],
+    [
+        "/",
+        "/alarms",
+        "/alarms/hidden",
+        "/alarms/journal",
+        "/alarms/table",
+        "/runtimes/n1/tags",
+        "/events",
+        "/forces",
+        "/programs",
+        "/deployments",
+        "/audit",
+        "/users",
+    ],
 )
 async def test_table_when_asked_for_as_data_then_csv_and_json_have_the_same_rows(address: str) -> None:
     browser = await logged_in()

@@ -21,6 +21,7 @@ from programs.check import CheckResult, check
 from programs.check_mocks import Mocks
 from programs.layout import BLOCK_SIZE_MAX, BlockLayout, TooLargeError
 from programs.layout_symbols import SymbolTable
+from programs.libraries import is_vendored, read_vendored, split
 from programs.native import GENERATOR_VERSION, Progress, compile_program
 from programs.native_cache import Cache
 from programs.native_target import Target, host_target
@@ -81,14 +82,18 @@ def read_folder(folder: Path) -> tuple[Settings, bytes, dict[str, bytes]]:
             expected=PLANT, remedy="name the folder that holds plant.toml",
         ) from error  # fmt: skip
     settings = read_settings(text.decode("utf-8", "replace"), folder.resolve().name)
-    return settings, text, _read_sources(folder, settings)
+    return settings, text, _read_sources(folder, settings) | read_vendored(folder)
 
 
 def _read_sources(folder: Path, settings: Settings) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for pattern in settings.sources:
         try:
-            paths = sorted(path for path in folder.glob(pattern) if path.is_file())
+            paths = sorted(
+                path
+                for path in folder.glob(pattern)
+                if path.is_file() and not is_vendored(path.relative_to(folder).as_posix())
+            )
         except (ValueError, NotImplementedError) as error:
             raise _no_sources(pattern) from error
         if not paths:
@@ -136,13 +141,23 @@ def check_sources(
 ) -> CheckResult:
     """Parse and check; task settings of the plant file are applied to the program. ``mocks``: for tests."""
     texts = SourceSet()
+    parts = split(sources, texts)
     added: list[Source] = [
-        texts.add(path, data) for path, data in sorted(sources.items()) if not path.endswith(SUFFIX)
+        texts.add(path, data) for path, data in sorted(parts.own.items()) if not path.endswith(SUFFIX)
     ]
-    blocks, found = read_blocks(sources)
-    result = check(added, dialect=settings.dialect, name=settings.name, blocks=blocks, mocks=mocks)
+    blocks, found = read_blocks(parts.own)
+    found = [*found, *parts.problems]
+    result = check(
+        added,
+        dialect=settings.dialect,
+        name=settings.name,
+        blocks=blocks,
+        mocks=mocks,
+        libraries=parts.libraries,
+    )
     if found:
-        result = CheckResult((*found, *result.problems), None)
+        # With a library missing every use of it would be a further error.
+        result = CheckResult((*found, *(() if parts.problems else result.problems)), None)
     if result.program is None:
         return result
     problems = _change_tasks(result.program, settings.tasks)

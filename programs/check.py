@@ -22,16 +22,28 @@ from programs.check_inheritance import check_inheritance
 from programs.check_initial import Initials
 from programs.check_mocks import Mocks, keep_tests, put_in, without_bodies
 from programs.check_pous import Units
+from programs.check_reach import leave_out_unused
 from programs.check_types import TypeResolver
 from programs.check_usage import check_usage
 from programs.diagnostics import Diagnostics
+from programs.libraries import Library
 from programs.parser import parse
 from programs.source import Source, SourceSet
+from programs.symbols import Namespace, Symbol
 from scan.problem import Problem
 
 DIALECTS = ("iec", "codesys", "rusty", "auto")
 # Nested expressions and statements at their limits need some thousand frames.
 RECURSION_LIMIT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """The parsed sources of a library, each in its namespace."""
+
+    units: list[ast.Unit]
+    space: str
+    qualified_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +65,12 @@ def check(
     name: str = "application",
     blocks: Mapping[str, Block] | None = None,
     mocks: Mocks | None = None,
+    libraries: Sequence[Library] = (),
 ) -> CheckResult:
-    """Check an application's sources as a whole, with its blocks in Python.
+    """Check an application's sources as a whole, with its blocks in Python and its libraries.
 
     ``mocks``, where it is given, keeps the tests of the sources in the program and puts units in the place of others.
+    Of the libraries only what is used stays in the program, and their warnings are left out.
 
     Raises ValueError for an unknown dialect, nothing for any text.
     """
@@ -65,14 +79,15 @@ def check(
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, RECURSION_LIMIT))
     try:
-        return _check(sources, dialect, name, blocks or {}, mocks)
+        return _check(sources, dialect, name, blocks or {}, mocks, libraries)
     finally:
         sys.setrecursionlimit(limit)
 
 
 def _check(
-    sources: Sequence[Source], dialect: str, name: str, blocks: Mapping[str, Block], mocks: Mocks | None
-) -> CheckResult:
+    sources: Sequence[Source], dialect: str, name: str, blocks: Mapping[str, Block], mocks: Mocks | None,
+    libraries: Sequence[Library] = (),
+) -> CheckResult:  # fmt: skip
     known = SourceSet()
     units: list[ast.Unit] = []
     problems: list[Problem] = []
@@ -81,6 +96,9 @@ def _check(
         units.append(unit)
         problems += found
     syntax_errors = any(problem.severity == "error" for problem in problems)
+    foreign = [_library_units(library, known, problems) for library in libraries]
+    files = frozenset(source.path for library in libraries for source in library.sources)
+    syntax_errors = syntax_errors or any(problem.severity == "error" for problem in problems)
     diagnostics = Diagnostics(known)
     if mocks is not None:
         keep_tests(units, mocks)
@@ -89,21 +107,43 @@ def _check(
         syntax_errors = syntax_errors or any(problem.severity == "error" for problem in problems)
         stands_for = {real.upper() for real, mock in mocks.items() if mock}
         blocks = {key: block for key, block in blocks.items() if key not in stands_for}
-    program = check_units(units, diagnostics, name=name, blocks=blocks)
+    program = check_units(units, diagnostics, name=name, blocks=blocks, libraries=foreign)
     if dialect == "auto" and diagnostics.error_count:
         # What is wrong in one dialect may be what another one allows.
         others = Diagnostics(known)
-        wider = check_units(units, others, name=name, dialect="codesys", blocks=blocks)
+        wider = check_units(units, others, name=name, dialect="codesys", blocks=blocks, libraries=foreign)
         if not others.error_count:
             diagnostics, program = others, wider
     problems += diagnostics.problems()
+    problems = [one for one in problems if one.severity == "error" or one.place.file not in files]
     errors = syntax_errors or diagnostics.error_count > 0
     if mocks is None:
         leave_out_tests(program)
     elif not errors and (unknown := without_bodies(program, mocks)):
         problems += unknown
         errors = True
+    if files and not errors:
+        leave_out_unused(program, files)
     return CheckResult(tuple(_ordered(problems, sources)), None if errors else program)
+
+
+def _library_units(library: Library, known: SourceSet, problems: list[Problem]) -> Foreign:
+    """A library's sources in its namespace; what is configured in them is not for the plant."""
+    space = library.manifest.space
+    units = []
+    for source in library.sources:
+        unit, found = parse(known.add(source.path, source.text), library.manifest.dialect)
+        problems += found
+        inner: list[ast.Declaration] = [
+            one for one in unit.declarations if not isinstance(one, ast.Configuration)
+        ]
+        where = unit.source.base
+        path: ast.Name | ast.Member = ast.Name(where, where, space.split(".")[0])
+        for part in space.split(".")[1:]:
+            path = ast.Member(where, where, path, ast.Name(where, where, part))
+        around = ast.Namespace(where, where, path, unit.source, False, inner, unit.using)
+        units.append(ast.Unit(unit.start, unit.end, unit.source, unit.dialect, [around]))
+    return Foreign(units, space, library.manifest.qualified_only)
 
 
 def leave_out_tests(program: hir.Program) -> None:
@@ -129,19 +169,23 @@ def check_units(
     name: str,
     dialect: str = "",
     blocks: Mapping[str, Block] | None = None,
+    libraries: Sequence[Foreign] = (),
 ) -> hir.Program:
     """Check parsed sources; problems go to ``diagnostics``. The program is worth something only without errors.
 
-    ``dialect`` "" is that of the units, the widest one if they differ.
+    ``dialect`` "" is that of the units, the widest one if they differ; declarations are read in it. Bodies of a plant
+    are read in the plant's dialect, those of a library in the library's.
     """
-    dialect = dialect or next((unit.dialect for unit in units if unit.dialect != "iec"), "iec")
-    context = Context(diagnostics, dialect, blocks=blocks or {})
+    context = _context(units, diagnostics, dialect, libraries)
+    context.blocks = blocks or {}
+    units = [*units, *(unit for library in libraries for unit in library.units)]
     resolver = TypeResolver(context)
     initials = Initials(context, resolver)
     context.integer = initials.integer
     context.initial = initials.initial
     context.constant_initial = initials.constant_initial
     Declarations(context).declare(units)
+    _import_libraries(context, libraries)
     _taken_names(context)
     _declared_types(context, resolver)
     work = Units(context, resolver, initials)
@@ -160,6 +204,30 @@ def check_units(
     _forget_tests(context)
     check_usage(context, configurations.tasks, configurations.instances)
     return _program(context, configurations, units, name)
+
+
+def _context(
+    units: Sequence[ast.Unit], diagnostics: Diagnostics, dialect: str, libraries: Sequence[Foreign]
+) -> Context:
+    own = dialect or next((unit.dialect for unit in units if unit.dialect != "iec"), "iec")
+    foreign = [unit for library in libraries for unit in library.units]
+    widest = own if own != "iec" else next((unit.dialect for unit in foreign if unit.dialect != "iec"), "iec")
+    context = Context(diagnostics, widest)
+    if foreign:
+        context.dialects = {unit.source.path: own for unit in units}
+        context.dialects |= {unit.source.path: unit.dialect for unit in foreign}
+        context.libraries = frozenset(unit.source.path for unit in foreign)
+    return context
+
+
+def _import_libraries(context: Context, libraries: Sequence[Foreign]) -> None:
+    """The names of a library are known as NAMESPACE.NAME, and alone unless the library forbids it."""
+    for library in libraries:
+        space: Symbol | None = context.root
+        for part in library.space.split("."):
+            space = space.symbols.get(part.upper()) if isinstance(space, Namespace) else None
+        if isinstance(space, Namespace) and not library.qualified_only:
+            context.root.using.append(space)
 
 
 def _forget_tests(context: Context) -> None:

@@ -67,7 +67,10 @@ class Configurations:
         programs = [
             symbol
             for symbol in self.context.pous.values()
-            if symbol.kind == "program" and symbol.node is not None and symbol.key not in called
+            if symbol.kind == "program"
+            and symbol.node is not None
+            and symbol.key not in called
+            and symbol.pou.file not in self.context.libraries
         ]
         if not programs:
             return
@@ -75,7 +78,7 @@ class Configurations:
         for symbol in programs:
             assert isinstance(symbol.node, ast.Pou)
             self.instances.append(hir.ProgramInstance(symbol.name, symbol.key, DEFAULT_TASK))
-        if not self.context.loose:
+        if not self.context.in_dialect_of(programs[0].pou.file).loose:
             assert isinstance(programs[0].node, ast.Pou)
             self.context.warn(
                 "ST4107",

@@ -135,6 +135,8 @@ class Context:
         default_factory=list
     )  # in-outs and what is bound to them
     tests: list[hir.Test] = field(default_factory=list)
+    dialects: dict[str, str] = field(default_factory=dict)  # of sources, where libraries bring others
+    libraries: frozenset[str] = frozenset()  # paths of the sources of libraries
     late_initials: dict[hir.Variable, ast.Expression] = field(default_factory=dict)  # evaluated in the body
     incomplete: dict[hir.Variable, VariableSymbol] = field(default_factory=dict)  # AT %Q*
     edges: dict[hir.Variable, hir.Variable] = field(
@@ -292,6 +294,11 @@ class Context:
                 return None
             symbol = symbol.own(name.upper())
         return symbol
+
+    def in_dialect_of(self, path: str) -> Context:
+        """The same context in the dialect of a source: a strict plant may use a library in another dialect."""
+        dialect = self.dialects.get(path, self.dialect)
+        return self if dialect == self.dialect else replace(self, dialect=dialect)
 
     def quiet(self) -> Context:
         """The same context, with problems and marks thrown away: to try something."""

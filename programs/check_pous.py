@@ -210,7 +210,9 @@ class Units:
     def body(self, symbol: PouSymbol) -> None:
         """Check the body of a unit and put its tree into place."""
         assert symbol.node is not None
-        checker = Body(self.context, self.resolver, Scope(symbol.scope, symbol))
+        context = self.context.in_dialect_of(symbol.pou.file)
+        resolver = self.resolver if context is self.context else TypeResolver(context)
+        checker = Body(context, resolver, Scope(symbol.scope, symbol))
         self.context.calls.setdefault(symbol.key, set())
         prologue = checker.statements_of(lambda: self._prologue(checker, symbol))
         written = symbol.node.body

@@ -21,7 +21,7 @@ def check_usage(
     _addressed(context)
     if context.diagnostics.error_count == 0:  # what is wrong may be what would have used them
         for symbol in context.pous.values():
-            if symbol.node is not None and not symbol.external:
+            if symbol.node is not None and not symbol.external and symbol.pou.file not in context.libraries:
                 _unused(context, symbol)
     _writers(context)
     _tasks(context, tasks, instances, calls)

@@ -138,6 +138,11 @@ ARTIFACTS: dict[str, str] = {
     "AR2004": "Task setting for an unknown task",
     "AR2005": "Unit that cannot be tested alone",
     "AR2006": "No such mock",
+    "AR3001": "Manifest of a library that cannot be read",
+    "AR3002": "Library that is missing",
+    "AR3003": "Library that was changed",
+    "AR3004": "Libraries that do not go together",
+    "AR3005": "Library that cannot be read",
 }
 
 CODES: dict[str, str] = {**LEXICAL, **SYNTAX, **TYPES, **MEANING, **NATIVE, **ARTIFACTS}

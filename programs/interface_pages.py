@@ -6,11 +6,14 @@ escaped, so that a page shows what a comment says whatever it contains.
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable, Mapping
 
 from programs import ast
 from programs.blocks import Block
 from programs.building import Settings
+from programs.libraries import split
 from programs.lsp.names import Names, Symbol
 from programs.parser import parse
 from programs.source import SourceSet
@@ -31,7 +34,11 @@ _HIDDEN = ("PRIVATE", "PROTECTED", "INTERNAL")
 
 
 def interface_page(settings: Settings, sources: Mapping[str, bytes], blocks: Mapping[str, Block]) -> str:
-    """The interface of a program as one Markdown document. ``sources`` by path are without errors of syntax."""
+    """The interface of a program as one Markdown document, without its libraries, which have pages of their own.
+
+    ``sources`` by path are without errors of syntax.
+    """
+    sources = split(sources).own
     known = SourceSet()
     units = [
         parse(known.add(path, data), settings.dialect)[0]
@@ -65,6 +72,38 @@ def _hidden_methods(units: Iterable[ast.Unit]) -> Iterable[ast.Node]:
             if isinstance(declaration, ast.Pou):
                 yield from (one for one in declaration.methods if one.access in _HIDDEN)
                 yield from (one for one in declaration.properties if one.access in _HIDDEN)
+
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
+table { border-collapse: collapse; margin: .5rem 0 1rem; } td, th { border: 1px solid #bbb; padding: .25rem .6rem; }
+th { text-align: left; background: #f2f2f2; } code { font: .9em ui-monospace, monospace; }
+h2 { border-bottom: 1px solid #bbb; margin-top: 2.5rem; } nav ul { columns: 14rem; padding-left: 1.2rem; }
+@media (prefers-color-scheme: dark) { body { color: #ddd; background: #181818; } th { background: #2a2a2a; }
+a { color: #8ab4f8; } }
+@media print { nav { display: none; } }
+"""
+
+
+def as_html(page: str, title: str) -> str:
+    """A page of this module as one HTML document that needs nothing else: no script, no font, no network."""
+    from markdown_it import MarkdownIt
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(page)
+    entries: list[str] = []
+
+    def anchored(match: re.Match[str]) -> str:
+        name = f"u{len(entries)}"
+        entries.append(f'<li><a href="#{name}">{match[1]}</a></li>')
+        return f'<h3 id="{name}">{match[1]}</h3>'
+
+    body = re.sub(r"<h3>(.*?)</h3>", anchored, body)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n"
+        f'<body><nav aria-label="units"><ul>{"".join(entries)}</ul></nav>\n{body}</body></html>\n'
+    )
 
 
 def _of_block(block: Block) -> Symbol:

@@ -11,6 +11,7 @@ from programs import hir, types
 from programs.building import Settings, checked, program_digest
 from programs.check_mocks import Mocks, read_mocks, tests_in
 from programs.check_tests import FAILED, FOUND, MESSAGE, NOW, WANTED
+from programs.libraries import split
 from programs.native import compile_program
 from programs.native_cache import Cache
 from programs.parser import parse
@@ -61,7 +62,7 @@ def tests_of(settings: Settings, sources: Mapping[str, bytes]) -> list[Found]:
     texts = SourceSet()
     parsed = [
         parse(texts.add(path, data), settings.dialect)
-        for path, data in sorted(sources.items())
+        for path, data in sorted(split(sources).own.items())
         if not path.endswith(SUFFIX)
     ]
     problems = [problem for _, found in parsed for problem in found if problem.severity == "error"]

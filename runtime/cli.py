@@ -12,6 +12,7 @@ from runtime import (
     cli_alarms,
     cli_deploy,
     cli_language,
+    cli_library,
     cli_modbus,
     cli_node,
     cli_opcua,
@@ -56,6 +57,7 @@ for part in (
 ):
     app.add_typer(part.app)
 app.add_typer(cli_alarms.app, name="alarms")
+app.add_typer(cli_library.app, name="library")
 app.add_typer(cli_modbus.app, name="modbus")
 app.add_typer(cli_opcua.app, name="opcua")
 

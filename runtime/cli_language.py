@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from programs.libraries import MANIFEST
 from runtime import console
 from runtime.cli_node import JsonOption
 from scan.problem import Place, Problem, TickworkError
@@ -136,16 +137,30 @@ def run_tests(
 
 @app.command()
 def doc(
-    plant: Annotated[pathlib.Path, typer.Argument(help="Folder with plant.toml.")] = pathlib.Path(),
+    plant: Annotated[
+        pathlib.Path, typer.Argument(help="Folder with plant.toml or library.toml.")
+    ] = pathlib.Path(),
     output: Annotated[
         pathlib.Path | None,
-        typer.Option("--output", "-o", help="Markdown file to write; default: shown here."),
+        typer.Option("--output", "-o", help="File to write, .md or .html; default: Markdown, shown here."),
     ] = None,
 ) -> None:
-    """Write the interface of a program: its units with pins, units, ranges and comments.
+    """Write the interface of a program or library: its units with pins, units, ranges and comments.
 
-    Example: tickwork doc examples/water -o water.md
+    Example: tickwork doc examples/water -o water.html
     """
+    from programs.interface_pages import as_html
+
+    title, page = _library_page(plant) if (plant / MANIFEST).exists() else _plant_page(plant)
+    if output is None:
+        typer.echo(page, nl=False)
+        return
+    html = output.suffix.lower() in (".html", ".htm")
+    console.write_report(output, (as_html(page, title) if html else page).encode())
+    console.say(f"{output}: {len(page.splitlines())} lines")
+
+
+def _plant_page(plant: pathlib.Path) -> tuple[str, str]:
     import programs
     from programs.interface_pages import interface_page
 
@@ -153,9 +168,15 @@ def doc(
     result = programs.check_sources(settings, sources)
     if result.program is None:
         raise TickworkError(*result.problems)
-    page = interface_page(settings, sources, result.program.blocks)
-    if output is None:
-        typer.echo(page, nl=False)
-    else:
-        console.write_report(output, page.encode())
-        console.say(f"{output}: {len(page.splitlines())} lines")
+    return settings.name, interface_page(settings, sources, result.program.blocks)
+
+
+def _library_page(folder: pathlib.Path) -> tuple[str, str]:
+    from programs.building import Settings
+    from programs.interface_pages import interface_page
+    from programs.libraries import read_library
+
+    manifest, files = read_library(folder)
+    settings = Settings(f"{manifest.name} {manifest.version}", manifest.sources, manifest.dialect, ())
+    sources = {path: data for path, data in files.items() if path != MANIFEST}
+    return settings.name, interface_page(settings, sources, {})

@@ -78,3 +78,15 @@ def test_doc_when_the_program_has_errors_then_there_is_no_page(tmp_path: pathlib
     output = tmp_path / "page.md"
     assert CliRunner().invoke(app, ["doc", str(tmp_path), "-o", str(output)]).exit_code == 1
     assert not output.exists()
+
+
+def test_page_when_written_as_html_then_it_stands_alone_and_texts_are_escaped() -> None:
+    from programs.interface_pages import as_html
+
+    page = as_html("# P\n\n### Pump\n\n| Inputs |\n|---|\n| `a : INT` |\n\n<script>x</script>\n", "P & Q")
+    assert '<a href="#u0">Pump</a>' in page
+    assert '<h3 id="u0">Pump</h3>' in page
+    assert "<td><code>a : INT</code></td>" in page
+    assert "<title>P &amp; Q</title>" in page
+    assert "<script" not in page
+    assert "http" not in page

@@ -132,7 +132,7 @@ class Gate:
     def _add_servers(self) -> None:
         job, view, commander = self._job, self._view, self._commander
         if job.opcua is not None:
-            self._host("opcua", lambda: opcua_server(job, view, commander))
+            self._host("opcua", lambda: opcua_server(job, view, commander, self._field, self._alarms))
         if job.modbus_server is not None:
             self._host("modbus", lambda: modbus_server(job, view, commander, self._journal.note))
         if job.sparkplug is not None:
@@ -278,12 +278,20 @@ def _command(op: str, arguments: Message, user: str) -> Command:
     )  # fmt: skip
 
 
-def opcua_server(job: GateJob, view: scan.NodeView, commander: Commander) -> Server:
+def opcua_server(
+    job: GateJob,
+    view: scan.NodeView,
+    commander: Commander,
+    devices: Callable[[], tuple[DeviceStatus, ...]],
+    alarms: NodeAlarms,
+) -> Server:
     """The OPC UA server of the plant file. Imported here: its library takes a second that others need not wait."""
     from drivers.opcua.server import OpcUaServer
+    from runtime.gate_opcua import surroundings
 
     assert job.opcua is not None
-    return OpcUaServer(view, commander.write_values, job.opcua.config(job.name, job.state / "opcua"))
+    node = surroundings(commander, devices, alarms)
+    return OpcUaServer(view, node, job.opcua.config(job.name, job.state / "opcua"))
 
 
 def modbus_server(

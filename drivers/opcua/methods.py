@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from asyncua import ua
+from asyncua.common.utils import ServiceError
 
 from .entries import NULL, standard
 from .rights import has_role
@@ -17,8 +18,8 @@ log = structlog.get_logger("tickwork.opcua")
 
 _codes = ua.StatusCodes
 
-# (session, NodeId of the object, values of the arguments) -> (StatusCode, output values)
-Body = Callable[[Any, ua.NodeId, list[Any]], Awaitable[tuple[int, list[ua.Variant]]]]
+# (session, NodeId of the object, arguments) -> (StatusCode, output values)
+Body = Callable[[Any, ua.NodeId, list[ua.Variant]], Awaitable[tuple[int, list[ua.Variant]]]]
 
 
 def argument(name: str, kind: int, description: str = "") -> ua.Argument:
@@ -73,7 +74,9 @@ class Methods:
             result.InputArgumentResults = [ua.StatusCode(one) for one in each]
             return result
         try:
-            code, outputs = await method.body(session, wanted.ObjectId, [one.Value for one in given])
+            code, outputs = await method.body(session, wanted.ObjectId, given)
+        except (ServiceError, ua.UaStatusCodeError) as error:
+            code, outputs = error.code, []
         except Exception:
             log.exception("method failed", method=str(wanted.MethodId.Identifier))
             code, outputs = int(_codes.BadUnexpectedError), []

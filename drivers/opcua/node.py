@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from scan.abi import Symbol
 
+from .conditions import ConditionSource
 from .diagnostics import Device
 
 
@@ -20,15 +21,10 @@ class Orders(Protocol):
     async def order(self, action: str, user: str) -> str: ...  # "start", "stop"
 
 
-class Facts(Protocol):
-    """What is known of the node elsewhere; asked once a second."""
-
-    def devices(self) -> Sequence[Device]: ...
-
-
 @dataclass(frozen=True, slots=True)
-class NoFacts:
-    """A node of which nothing else is known."""
+class Surroundings:
+    """Everything of a node that an OPC UA server can use beside its view; what is None is not offered."""
 
-    def devices(self) -> Sequence[Device]:
-        return ()
+    orders: Orders
+    devices: Callable[[], Sequence[Device]] = tuple  # asked once a second
+    alarms: ConditionSource | None = None

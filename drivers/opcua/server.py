@@ -13,16 +13,17 @@ from asyncua import ua
 import scan
 from scan.problem import fail
 
-from . import diagnostics, server_state
+from . import diagnostics, model_change, node_methods, server_state
 from .certificates import TrustList, certificate_facts, ensure_certificate, own_certificate
 from .channel import StrictServer
 from .companion import Companion
+from .conditions import Conditions
 from .config import OpcUaConfig
 from .core import Core
 from .fixed import FixedNodes, Identity, build
 from .history import History
-from .node import Facts, NoFacts
-from .plane import Submit
+from .node import Surroundings
+from .node_methods import NodeMethods
 from .program_nodes import ProgramNodes, namespace_uri
 from .server_state import Health, capabilities
 from .sessions import advertised
@@ -48,19 +49,17 @@ SECURE_POLICIES = [
 
 
 class OpcUaServer:
-    """Serves the symbols of the running program. ``submit`` hands an atomic group of writes to the scan."""
+    """Serves the symbols of the running program; writes, forces and orders go to the node's ``orders``."""
 
-    def __init__(
-        self, view: scan.NodeView, submit: Submit, config: OpcUaConfig, facts: Facts | None = None
-    ) -> None:
+    def __init__(self, view: scan.NodeView, node: Surroundings, config: OpcUaConfig) -> None:
         self._view = view
-        self._submit = submit
+        self._node = node
         self._config = config
-        self._facts = facts or NoFacts()
         self._server: StrictServer | None = None
         self._tags = Tags(view, 0)
         self._health = Health()
         self._history = History()
+        self._conditions: Conditions | None = None
         self._follower: asyncio.Task[None] | None = None
         self._shown_at = 0.0
         self._seen_alive_at = time.monotonic()
@@ -71,7 +70,7 @@ class OpcUaServer:
         files = await asyncio.to_thread(ensure_certificate, config.directory, config.node, config.hosts)
         users = UserManager(UserFile(config.directory / "users.toml"), config.anonymous)
         trust = None if config.trust_all else TrustList(files)
-        core = Core(self._tags, self._submit, users, trust, self._history)
+        core = Core(self._tags, self._node.orders.write, users, trust, self._history)
         server = StrictServer(iserver=core)
         await server.init()
         server.set_server_name(f"Tickwork {config.node}")
@@ -85,6 +84,11 @@ class OpcUaServer:
         await self._fill(server, core)
         self._server = server
         await self.rebind()
+        NodeMethods(core.space, self._node.orders).add_to(core.methods)
+        if self._node.alarms is not None:
+            self._conditions = Conditions(core.space, core.subscription_service, self._node.alarms)
+            self._conditions.add_methods(core.methods)
+            await self._conditions.start()
         await self._listen(server)
         self._follower = asyncio.create_task(self._follow())
 
@@ -140,16 +144,21 @@ class OpcUaServer:
         nodes = ProgramNodes(tree, companion, index, version=version)
         fixed = FixedNodes(companion, index)
         build(fixed, Identity(self._config.node), application.tasks if application is not None else ())
-        diagnostics.build(fixed, self._view, self._facts.devices())
+        diagnostics.build(fixed, self._view, self._node.devices())
+        node_methods.build(fixed)
+        before = core.space.program
         core.space.exchange(nodes, fixed)
         self._tags.bind(tree, nodes.types, self._view.generation)
         core.subscription_service.rebind()
+        changed = model_change.event(before, nodes, time.time_ns()) if before.version else None
+        if changed is not None:
+            core.subscription_service.publish_event(changed)
         await self._show(core)
 
     async def _show(self, core: Core) -> None:
         """What is brought up to date once a second."""
         self._shown_at = time.monotonic()
-        moment, devices = datetime.datetime.now(datetime.UTC), self._facts.devices()
+        moment, devices = datetime.datetime.now(datetime.UTC), self._node.devices()
         for path, variant in diagnostics.values(self._view, devices).items():
             core.space.fixed.set(path, variant, moment)
         await core.show(server_state.diagnostics(core))
@@ -162,6 +171,8 @@ class OpcUaServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._follower
             self._follower = None
+        if self._conditions is not None:
+            self._conditions.stop()
         if self._server is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._server.stop(), STOP_S)

@@ -70,10 +70,10 @@ class Tags:
     def take_snapshot(self) -> scan.Snapshot | None:
         """Read the snapshot anew; what follows answers from it.
 
-        None while no program is loaded, and while the address space is still that of another program.
+        None while there are no variables, and while the address space is still that of another program.
         """
         self.view.refresh()
-        loaded = self.view.application is not None and self.view.generation == self.generation
+        loaded = bool(self.tree.symbols) and self.view.generation == self.generation
         self._snapshot = self.view.snapshot() if loaded else None
         if self._snapshot is not None and self._snapshot.generation != self.generation:
             self._snapshot = None

@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -16,6 +16,7 @@ from asyncua.server.internal_server import InternalServer
 from drivers.opcua.certificates import CertificateFiles, ensure_certificate
 from drivers.opcua.config import OpcUaConfig
 from drivers.opcua.guard import Guard
+from drivers.opcua.node import Surroundings
 from drivers.opcua.server import OpcUaServer
 from drivers.opcua.users import UserFile
 from scan import NodeState
@@ -41,12 +42,38 @@ class EmptyNode:
 
 
 @dataclass
+class FakeOrders:
+    """Takes everything that people order; ``refusal`` refuses it."""
+
+    writes: list[tuple[dict[Symbol, object], str]] = field(default_factory=list)
+    others: list[tuple[object, ...]] = field(default_factory=list)
+    refusal: str = ""
+
+    async def write(self, values: Mapping[Symbol, object], user: str) -> str:
+        self.writes.append((dict(values), user))
+        return self.refusal
+
+    async def force(self, symbol: Symbol, value: object, *, user: str, reason: str, lease_s: int) -> str:
+        self.others.append(("force", symbol.path, value, user, reason, lease_s))
+        return self.refusal
+
+    async def unforce(self, symbol: Symbol, user: str) -> str:
+        self.others.append(("unforce", symbol.path, user))
+        return self.refusal
+
+    async def order(self, action: str, user: str) -> str:
+        self.others.append((action, user))
+        return self.refusal
+
+
+@dataclass
 class Bench:
-    """The server under test, its files, and what the scan was asked to write."""
+    """The server under test, its files, and what the node was asked to do."""
 
     server: OpcUaServer
     config: OpcUaConfig
     writes: list[tuple[dict[Symbol, object], str]] = field(default_factory=list)
+    orders: FakeOrders = field(default_factory=FakeOrders)
 
     @property
     def guard(self) -> Guard:
@@ -98,7 +125,9 @@ Start = Callable[..., contextlib.AbstractAsyncContextManager[Bench]]
 @pytest.fixture
 def start(tmp_path: pathlib.Path, identities: dict[str, CertificateFiles]) -> Start:
     @contextlib.asynccontextmanager
-    async def run(view: object | None = None, **options: object) -> AsyncIterator[Bench]:
+    async def run(
+        view: object | None = None, surroundings: dict[str, object] | None = None, **options: object
+    ) -> AsyncIterator[Bench]:
         directory = tmp_path / "opcua"
         shutil.copytree(identities["server"].certificate.parent, directory, dirs_exist_ok=True)
         for name in ("known", "other"):
@@ -106,17 +135,14 @@ def start(tmp_path: pathlib.Path, identities: dict[str, CertificateFiles]) -> St
         users = UserFile(directory / "users.toml")
         users.add("ann", "operator", "secret")
         users.add("otto", "observer", "secret")
+        users.add("eva", "engineer", "secret")
         config = OpcUaConfig(node="water", directory=directory, port=free_port(), **options)  # type: ignore[arg-type]
-        writes: list[tuple[dict[Symbol, object], str]] = []
-
-        async def submit(values: object, user: str) -> str:
-            writes.append((dict(values), user))  # type: ignore[call-overload]
-            return ""
-
-        server = OpcUaServer(view or EmptyNode(), submit, config)  # type: ignore[arg-type]
+        orders = FakeOrders()
+        node = Surroundings(orders, **(surroundings or {}))  # type: ignore[arg-type]
+        server = OpcUaServer(view or EmptyNode(), node, config)  # type: ignore[arg-type]
         await server.start()
         try:
-            yield Bench(server, config, writes)
+            yield Bench(server, config, orders.writes, orders)
         finally:
             await server.stop()
 

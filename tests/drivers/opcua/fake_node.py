@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-
 import time
 
+import msgspec
 import numpy as np
 
 import scan
@@ -28,7 +28,8 @@ def application(text: str, *, digest: str = "0" * 64) -> Application:
     symbols = table.collect()
     tasks = (TaskSpec("Fast", "fast", period_ns=10 * MS, priority=2, programs=("Main",)),)
     aggregates = tuple(
-        one if one.kind != "program" else dataclasses_replace(one, "Fast") for one in table.aggregates
+        one if one.kind != "program" else msgspec.structs.replace(one, owner="Fast")
+        for one in table.aggregates
     )
     return Application(
         abi=ABI_VERSION, name="demo", digest=digest, target="", block_size=layout.size,
@@ -36,12 +37,6 @@ def application(text: str, *, digest: str = "0" * 64) -> Application:
         image=Image(layout, table.addresses).build(), symbols=symbols, tasks=tasks, pous=(), pou_files=(),
         object_code=b"", aggregates=aggregates,
     )  # fmt: skip
-
-
-def dataclasses_replace(aggregate: scan.abi.Aggregate, owner: str) -> scan.abi.Aggregate:
-    import msgspec
-
-    return msgspec.structs.replace(aggregate, owner=owner)
 
 
 class FakeNode:
@@ -60,7 +55,7 @@ class FakeNode:
 
     def load(self, text: str) -> None:
         """Another program, as an online change brings it."""
-        self.application = application(text, digest=f"{self.generation:064x}")
+        self.application = application(text, digest=f"{self.generation:0<64x}")
         self.block = np.frombuffer(bytearray(self.application.image), np.uint8)
         self.generation += 1
 

@@ -173,7 +173,7 @@ async def test_gap_when_the_line_is_busy_then_never_shorter_than_three_and_a_hal
     block = world.read(count=10, period_ms=1)
     try:
         async with world.polling(table(device.start(), baud=baud, read=[block])) as (poller, _):
-            await world.until(lambda: len(device.gaps) >= 50, "50 gaps")
+            await world.until(lambda: len(device.gaps) >= 30, "30 gaps")
             shortest = 3.5 * 11 / baud if baud <= 19200 else 0.00175
             assert min(device.gaps) >= 0.98 * shortest
             assert poller.statistics.errors == 0

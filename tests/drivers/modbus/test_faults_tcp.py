@@ -66,8 +66,9 @@ async def test_request_when_the_reply_is_plainly_wrong_then_it_fails_long_before
 
 @pytest.mark.parametrize("name", ["echo-of-other-address", "echo-of-other-value", "other-function", "drop"])
 async def test_writing_when_the_echo_is_wrong_then_it_counts_as_unwritten_and_is_repeated(
-    world: Any, name: str
+    world: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("drivers.modbus._write.REFUSED_WAIT_NS", 50_000_000)
     registers = RegisterDevice(size=8)
     server = TcpDevice({1: registers})
     write = {"function": "holding-registers", "address": 2, "from": "%QW0", "mode": "change"}

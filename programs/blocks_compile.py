@@ -9,13 +9,14 @@ cache does not notice a change in a function that another file calls.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import platform
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from scan.abi import CONTEXT_DTYPE
 from scan.problem import fail
 
 # Changing how functions are compiled makes all cached texts stale.
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 
 
 @functools.cache
@@ -73,7 +74,7 @@ def compile_helper(name: str, function: Callable[..., Any], argument_types: str,
         result, *arguments = argument_types.split()
         return kinds[result](*(kinds[one] for one in arguments))
 
-    text = _compile(_with_compiled_callees(function, {}), signature, f"h.{name}")
+    text = _compile(_with_compiled_callees(function), signature, f"h.{name}")
     cache.put_text(key, text)
     return text
 
@@ -87,7 +88,11 @@ def _library_digest() -> str:
     return digest.hexdigest()
 
 
-def _with_compiled_callees(function: Callable[..., Any], known: dict[str, Any]) -> Callable[..., Any]:
+# Library functions that others call, as numba functions: each is compiled once in a process.
+_callees: dict[Callable[..., Any], Any] = {}
+
+
+def _with_compiled_callees(function: Callable[..., Any]) -> Callable[..., Any]:
     """A copy of the function whose callees in the library are numba functions."""
     from numba import njit
 
@@ -96,12 +101,29 @@ def _with_compiled_callees(function: Callable[..., Any], known: dict[str, Any]) 
         value = scope.get(name)
         if value is None or value not in CALLABLE.values():
             continue
-        if name not in known:
-            known[name] = njit(error_model="numpy")(_with_compiled_callees(value, known))
-        scope[name] = known[name]
+        if value not in _callees:
+            # Only its IR is wanted: no entry for Python, none for C.
+            options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+            _callees[value] = njit(error_model="numpy", **options)(_with_compiled_callees(value))
+        scope[name] = _callees[value]
     copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
     copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
     return copy
+
+
+@contextlib.contextmanager
+def _wrapping_integers() -> Iterator[None]:
+    """numba promises LLVM that signed integers never overflow; here they wrap, and nothing is undefined."""
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.cpython import numbers
+
+    with global_compiler_lock:
+        before = numbers._int_arith_flags
+        numbers._int_arith_flags = lambda result_type: []
+        try:
+            yield
+        finally:
+            numbers._int_arith_flags = before
 
 
 def _compile(
@@ -122,9 +144,9 @@ def _compile(
     flags.error_model = "python" if checked else "numpy"
     flags.boundscheck = checked
     cpu_target.target_context.refresh()
-    result = compiler.compile_extra(
-        cpu_target.typing_context, cpu_target.target_context, function, form.args, form.return_type, flags, {}
-    )
+    contexts = cpu_target.typing_context, cpu_target.target_context
+    with _wrapping_integers():
+        result = compiler.compile_extra(*contexts, function, form.args, form.return_type, flags, {})
     text = result.library.get_llvm_str()
     return _renamed(text, result.fndesc.llvm_func_name, symbol)
 

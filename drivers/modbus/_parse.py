@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from drivers._places import find_overlaps, status_location
 from drivers._table import Placer, Table, file_path, no_place
-from drivers.location import Location, format_location, parse_location
+from drivers.location import Location, parse_location
 from drivers.modbus._parse_extras import parse_inits, parse_statistics
 from drivers.modbus._parse_points import (
     MS,
@@ -59,7 +60,7 @@ def parse_device(table: Mapping[str, object], place: Placer = no_place) -> Modbu
     point_reads, point_writes = parse_points(reader, name, template, inputs, outputs)
     reads += point_reads
     writes += point_writes
-    status = _status(reader, name, inputs)
+    status = status_location(reader, name, inputs)
     status_row = len(inputs) - 1 if status[0] >= 0 else -1
     groups = {block.group for block in reads if block.group}
     statistics = parse_statistics(reader, name, groups, inputs)
@@ -83,7 +84,7 @@ def parse_device(table: Mapping[str, object], place: Placer = no_place) -> Modbu
         statistics=statistics,
         statistics_row=len(inputs) - len(statistics),
     )
-    _find_overlaps(reader, device.inputs)
+    find_overlaps(reader, device.inputs)
     reader.finish()
     reader.raise_problems()
     return device
@@ -309,28 +310,3 @@ def _channel(name: str, device: str, start: Location, index: int) -> Channel:
         position = start.bit + index
         return Channel(name, device, start.direction, start.offset + position // 8, 1, position % 8)
     return Channel(name, device, start.direction, start.offset + 2 * index, 2)
-
-
-def _status(table: Table, device: str, inputs: list[Channel]) -> tuple[int, int]:
-    if "status" not in table:
-        return (-1, -1)
-    target = location(table, "status", "in", bits=True)
-    inputs.append(Channel(f"{device}.status", device, "in", target.offset, 1, target.bit))
-    return (target.offset, target.bit)
-
-
-def _find_overlaps(table: Table, channels: tuple[Channel, ...]) -> None:
-    """Two points that write the same input would take turns: never what was meant."""
-    owner: dict[tuple[int, int], Channel] = {}
-    for channel in channels:
-        bits = range(8) if channel.bit < 0 else (channel.bit,)
-        for place in ((channel.offset + byte, bit) for byte in range(channel.size) for bit in bits):
-            other = owner.setdefault(place, channel)
-            if other is not channel:
-                where = format_location(channel.direction, channel.offset, size=channel.size, bit=channel.bit)
-                table.problem(
-                    "DV1005",
-                    f"{channel.name} and {other.name} both use {where}",
-                    remedy="give one of them another location",
-                )
-                return

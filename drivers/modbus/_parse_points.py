@@ -9,8 +9,9 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from drivers._places import point_location
 from drivers._table import Table
-from drivers.location import Location, parse_location
+from drivers.location import Location
 from drivers.modbus.config import Point, ReadBlock, WriteBlock
 from drivers.modbus.pdu import ADDRESSES, READ_BITS_MAX, READ_REGISTERS_MAX, Function
 from drivers.modbus.points import KINDS, ORDERS, STORES
@@ -104,7 +105,7 @@ def _scan_groups(table: Table) -> dict[str, ScanGroup]:
 def _input(table: Table, name: str, order: str) -> _Wanted:
     function = table.choice("function", tuple(READ_FUNCTIONS))
     address = table.integer("address", low=0, high=ADDRESSES - 1)
-    target = _location(table, "to", "in")
+    target = point_location(table, "to", "in")
     if function in BIT_TABLES:
         _expect_bit(table, target, "to")
         point = Point(name, 0, "bit", target.offset, 0, bit=max(target.bit, 0))
@@ -199,7 +200,7 @@ def _invalid(table: Table) -> tuple[int, ...]:
 def _output(table: Table, name: str, device: str, order: str, outputs: list[Channel]) -> WriteBlock:
     address = table.integer("address", low=0, high=ADDRESSES - 1)
     table.choice("function", ("holding-registers",), "holding-registers")
-    source = _location(table, "from", "out")
+    source = point_location(table, "from", "out")
     point = _register_point(table, name, order, source, key="from")
     safe = _image_value(table, "safe", point)
     outputs.append(
@@ -240,17 +241,6 @@ def _image_value(table: Table, key: str, point: Point) -> bytes | None:
         expected = f"a value for {8 * point.size} bits"
         table.problem("DV1003", f"{key} does not fit into its place", key=key, expected=expected)
         return None
-
-
-def _location(table: Table, key: str, direction: str) -> Location:
-    place = parse_location(table.text(key))
-    area = "I" if direction == "in" else "Q"
-    if place is None or place.direction != direction:
-        if key in table:
-            expected = f"a location like %{area}W0, %{area}D1 or %{area}X0.0"
-            table.problem("DV1004", f"{key} is no place for this point", key=key, expected=expected)
-        return Location(direction, 0, 2, -1)
-    return place
 
 
 def _expect_bit(table: Table, place: Location, key: str) -> None:

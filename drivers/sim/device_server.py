@@ -67,6 +67,8 @@ class TcpDevice(SimulatedUnits):
             while True:
                 header = await reader.readexactly(7)
                 length, unit = struct.unpack(">HB", header[4:])
+                if length < 2:
+                    break
                 frame = header + await reader.readexactly(length - 1)
                 task = asyncio.create_task(self._answer(writer, unit, frame))
                 self._tasks.add(task)

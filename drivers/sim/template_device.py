@@ -6,6 +6,7 @@ type, as a check on the decoder there.
 
 from __future__ import annotations
 
+import os
 import pathlib
 import struct
 import tomllib
@@ -14,6 +15,7 @@ from typing import Any
 from drivers.sim.registers import RegisterDevice
 
 TEMPLATES = pathlib.Path(__file__).parent.parent / "modbus" / "device_templates"
+OWN = "TICKWORK_TEMPLATES"  # names a folder whose templates come first
 _FORMATS = {
     "int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "int64": ">q", "uint64": ">Q",
     "float32": ">f", "float64": ">d",
@@ -21,7 +23,12 @@ _FORMATS = {
 
 
 def template_names() -> list[str]:
-    return sorted(path.stem for path in TEMPLATES.glob("*.toml"))
+    return sorted({path.stem for folder in _folders() for path in folder.glob("*.toml")})
+
+
+def _folders() -> list[pathlib.Path]:
+    own = os.environ.get(OWN, "")
+    return [pathlib.Path(own), TEMPLATES] if own else [TEMPLATES]
 
 
 def template_values(template: dict[str, Any]) -> dict[str, float]:
@@ -35,7 +42,9 @@ def template_values(template: dict[str, Any]) -> dict[str, float]:
 
 def load_template(name: str) -> dict[str, Any]:
     """Raises OSError or ValueError when there is no such template."""
-    return tomllib.loads((TEMPLATES / f"{name}.toml").read_text(encoding="utf-8"))
+    paths = [folder / f"{name}.toml" for folder in _folders()]
+    path = next((path for path in paths if path.is_file()), paths[-1])
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def device_of(template: dict[str, Any]) -> RegisterDevice:

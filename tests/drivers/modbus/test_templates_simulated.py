@@ -1,5 +1,6 @@
 """Each template against the simulated device of the same template: two independent codings of every type."""
 
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -33,3 +34,13 @@ async def test_template_when_its_device_is_polled_then_each_point_has_its_own_nu
                 assert [float(byte & 1) for byte in image.image[: len(points)]] == list(expected.values())
     finally:
         await server.stop()
+
+
+def test_template_when_it_is_an_own_one_then_it_can_be_simulated_too(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[[point]]\nname = "speed"\nfunction = "holding-registers"\naddress = 3\ntype = "int16"\nscale = 0.1\n'
+    (tmp_path / "my-drive.toml").write_text(text)
+    monkeypatch.setenv("TICKWORK_TEMPLATES", str(tmp_path))
+    assert {"my-drive", "xy-md02"} <= set(template_names())
+    assert device_of(load_template("my-drive")).holding[3] == 10

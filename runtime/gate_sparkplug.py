@@ -26,7 +26,6 @@ from drivers.mqtt.sparkplug_edge import (
     Disconnect,
     EdgeConfig,
     EdgeNode,
-    Past,
     Publish,
     Refuse,
     Stage,
@@ -35,9 +34,9 @@ from drivers.mqtt.sparkplug_edge import (
 )
 from drivers.mqtt.sparkplug_space import Item
 from runtime.link import DeviceStatus, Event
+from runtime.sparkplug_backlog import DiskBacklog
 from runtime.sparkplug_symbols import NS_PER_MS, from_metric, metrics_of, to_metric
 from runtime.state import write_atomically
-from runtime.uplink_buffer import Buffer
 from scan.abi import IecType, Symbol
 from scan.iomap import IoMap
 from scan.problem import Problem, TickworkError
@@ -47,7 +46,6 @@ log = structlog.get_logger("tickwork.sparkplug")
 
 CONGESTED = 200  # messages that the broker has not taken: wait
 FLUSHES = 4  # messages of history in one turn
-HISTORY_DAYS = 30
 WRITES_MAX = 16  # commands at work at once
 MESSAGES_MAX = 1_000_000  # births must not fail half-way: the edge limits itself by CONGESTED
 _MAKERS: dict[IecType, Callable[[float], Any]] = {
@@ -59,41 +57,6 @@ _MAKERS: dict[IecType, Callable[[float], Any]] = {
 }  # fmt: skip
 
 Submit = Callable[[Mapping[Symbol, Any], str], Awaitable[str]]
-
-
-class DiskBacklog:
-    """Changes that nobody heard of, on disk until they are sent. Rows of one turn are one record."""
-
-    def __init__(self, folder: pathlib.Path, size_mb: int) -> None:
-        self.buffer = Buffer(folder, size_max=size_mb * 1_000_000, age_ns_max=HISTORY_DAYS * 86_400 * 10**9)
-        self._peeked: list[tuple[int, int]] = []  # (seq, rows)
-
-    def __len__(self) -> int:
-        return self.buffer.pending
-
-    def append(self, past: Sequence[Past]) -> None:
-        if past:
-            self.buffer.append(msgspec.msgpack.encode(list(past)), time.time_ns())
-
-    def peek(self, count: int) -> list[Past]:
-        self.buffer.sync()
-        found: list[Past] = []
-        self._peeked = []
-        for record in self.buffer.read(self.buffer.first_seq, count_max=64, size_max=4_000_000):
-            rows = msgspec.msgpack.decode(record.payload, type=list[Past])
-            if found and len(found) + len(rows) > count:
-                break
-            found += rows
-            self._peeked.append((record.seq, len(rows)))
-        return found
-
-    def drop(self, count: int) -> None:
-        """Whole records only: what ``peek`` gave."""
-        for seq, rows in self._peeked:
-            count -= rows
-            if count >= 0:
-                self.buffer.commit(seq)
-        self._peeked = []
 
 
 class SparkplugServer:

@@ -39,8 +39,10 @@ from supervisor.live import Bus
 from supervisor.log import AccessLog
 from supervisor.metrics import Measured, Metrics
 from supervisor.middleware import BodyLimit, RateLimit, SecurityHeaders
+from supervisor.mqtt import MqttService
 from supervisor.people import PeopleService
 from supervisor.programs_service import ProgramService
+from supervisor.recordings import RecordingService
 from supervisor.screens import ScreenService
 from supervisor.secrets_store import Passwords, public_base64, signing_key
 from supervisor.services import Services
@@ -67,6 +69,7 @@ class Parts:
     system: SystemService
     metrics: Metrics
     alarms: AlarmService
+    mqtt: MqttService
     watches: tuple[Watch, ...]
 
     async def start(self) -> None:
@@ -107,6 +110,7 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
         history_problem=lambda: ingest.figures.problem is not None, now_ns=now_ns,
     )  # fmt: skip
     alarms.own = own
+    recordings = RecordingService(fleet)
     passwords = Passwords(PasswordHasher(memory_cost=settings.argon2_kib))
     people = PeopleService(store, now_ns, passwords)
     audit = AuditJournal(store, now_ns)
@@ -122,11 +126,23 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
         system=system,
         alarms=alarms,
         screens=ScreenService(store, now_ns),
+        recordings=recordings,
     )
-    link = LinkServer(store, fleet, commands, deployments, alarms, history.mark, public_base64(key), now_ns)
+    link = LinkServer(
+        store, fleet, commands, deployments, alarms, recordings, history.mark, public_base64(key), now_ns
+    )
     housekeeping = Housekeeping(settings, ingest, artifacts, now_ns)
     bus.last_event = history.last_event()
-    watches: tuple[Watch, ...] = (commands.watch, deployments.watch, housekeeping.watch, own.watch)
+    mqtt = MqttService(
+        folder, store=store, fleet=fleet, commands=commands, deployments=deployments, alarms=alarms, now_ns=now_ns
+    )  # fmt: skip
+    watches: tuple[Watch, ...] = (
+        commands.watch,
+        deployments.watch,
+        housekeeping.watch,
+        own.watch,
+        mqtt.watch,
+    )
     metrics = Metrics(fleet, ingest)
     return Parts(
         folder,
@@ -141,6 +157,7 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
         system,
         metrics,
         alarms,
+        mqtt,
         watches,
     )
 

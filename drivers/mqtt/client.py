@@ -58,6 +58,7 @@ class MqttClient:
         self.connection = connection
         self.index = 0  # of the broker that is used or tried
         self.connected = False
+        self.attempts = 0  # connections that were tried: another number, another connection
         self.waiting = 0  # messages that the broker has not taken yet
         self._on_message, self._on_up, self._on_down = on_message, on_up, on_down
         self._on_failed, self._prepare, self._on_sent = on_failed, prepare, on_sent
@@ -151,6 +152,7 @@ class MqttClient:
         except (OSError, ValueError) as error:  # files of TLS or of the password
             return _unreachable(self.broker, str(error))
         self._client = client
+        self.attempts += 1
         self._answer = self._loop.create_future()
         self._closed.clear()
         self.waiting = 0

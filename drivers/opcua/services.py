@@ -47,7 +47,7 @@ def table(reads: Batches) -> dict[ua.NodeId, Handler]:
 async def _browse_next(processor: Any, _header: Any, body: Any) -> Any:
     response = ua.BrowseNextResponse()
     params = struct_from_binary(ua.BrowseNextParameters, body)
-    response.Results = await processor.session.browse_next(params)
+    response.Parameters.Results = await processor.session.browse_next(params)
     return response
 
 

@@ -64,9 +64,9 @@ class Orders:
             return  # it is over, by acknowledgement or because the next one began
         if life.state in (State.ACKNOWLEDGED, State.LATCHED_ACKNOWLEDGED):
             return
-        if order.comment:
-            life.comment = order.comment[:TEXT_MAX]
+        before, life.comment = life.comment, order.comment[:TEXT_MAX] or life.comment
         if not self._fire(row, Event.ACKNOWLEDGE, order, at):
+            life.comment = before
             raise Refused(f"there is nothing to acknowledge: it is {life.state}")
 
     def _comment(self, row: int, occurrence: int, order: Order, at: Moment) -> None:
@@ -129,7 +129,6 @@ class Orders:
             raise Refused("its priority is urgent: a second person has to confirm")
         first = f"{life.asked_by}, " if life.asked_by else ""
         life.removed, life.asked_by, life.by, life.reason = True, "", f"{first}{order.user}", reason
-        life.shelf_at, life.until_ns, life.once = 0, 0, False
         self._fire(row, Event.REMOVE, order, at)
 
     def _return(self, row: int, occurrence: int, order: Order, at: Moment) -> None:

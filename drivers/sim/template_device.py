@@ -32,10 +32,10 @@ def _folders() -> list[pathlib.Path]:
 
 
 def template_values(template: dict[str, Any]) -> dict[str, float]:
-    """What each point of the simulated device shows, in engineering units: 1, 2, 3, …; coils 1, 0, 1, …"""
-    points = template["point"]
+    """What each point of the simulated device shows, in engineering units: 1, 2, 3, …; bits 1, 0, 1, …; texts none."""
+    points = [point for point in template["point"] if point.get("type") != "string"]
     return {
-        point["name"]: float((index + 1) % 2 if point["function"] == "coils" else index + 1)
+        point["name"]: float((index + 1) % 2 if _is_bit(point) else index + 1)
         for index, point in enumerate(points)
     }
 
@@ -48,28 +48,46 @@ def load_template(name: str) -> dict[str, Any]:
 
 
 def device_of(template: dict[str, Any]) -> RegisterDevice:
-    """A device that shows ``template_values``."""
+    """A device that shows ``template_values``; a text is the name of its point."""
     device = RegisterDevice()
     values = template_values(template)
     for point in template["point"]:
-        value = values[point["name"]]
-        if point["function"] == "coils":
-            device.coils[point["address"]] = bool(value)
+        address, function = point["address"], point["function"]
+        if function in ("coils", "discrete-inputs"):
+            table = device.coils if function == "coils" else device.discrete
+            table[address] = bool(values[point["name"]])
             continue
-        words = _words(
-            point["type"], value / point.get("scale", 1.0), point.get("order", template.get("order", "ABCD"))
-        )
-        table = device.inputs if point["function"] == "input-registers" else device.holding
-        table[point["address"] : point["address"] + len(words)] = words
+        registers = device.inputs if function == "input-registers" else device.holding
+        if point["type"] == "bit":
+            registers[address] |= int(values[point["name"]]) << point["bit"]
+            continue
+        words = _words(point, values.get(point["name"], 0.0), template.get("order", "ABCD"))
+        registers[address : address + len(words)] = words
     return device
 
 
-def _words(kind: str, raw: float, order: str) -> list[int]:
-    """The registers of a value: big-endian, then words and bytes exchanged as ``order`` says."""
-    data = struct.pack(_FORMATS[kind], raw if kind.startswith("float") else round(raw))
+def _is_bit(point: dict[str, Any]) -> bool:
+    return point["function"] in ("coils", "discrete-inputs") or point["type"] == "bit"
+
+
+def _words(point: dict[str, Any], value: float, usual_order: str) -> list[int]:
+    """The registers of a value: big-endian, then words and bytes exchanged as its order says."""
+    data = _data(point, (value - point.get("offset", 0.0)) / point.get("scale", 1.0))
+    order = point.get("order", usual_order)
     words = [data[at : at + 2] for at in range(0, len(data), 2)]
-    if order in ("CDAB", "DCBA"):
+    if order in ("CDAB", "DCBA") and point["type"] != "string":
         words.reverse()
     if order in ("BADC", "DCBA"):
         words = [word[::-1] for word in words]
     return [int.from_bytes(word, "big") for word in words]
+
+
+def _data(point: dict[str, Any], raw: float) -> bytes:
+    kind = point["type"]
+    if kind == "string":
+        size = 2 * int(point["registers"])
+        return str(point["name"]).encode("ascii", "replace")[:size].ljust(size, b"\0")
+    if kind.startswith("bcd"):
+        digits = int(kind.removeprefix("bcd")) // 4
+        return bytes.fromhex(f"{round(raw):0{digits}d}")
+    return struct.pack(_FORMATS[kind], raw if kind.startswith("float") else round(raw))

@@ -88,7 +88,7 @@ class Bridge:
             self.outbox.sent(number)
 
     def _failed(self, text: str) -> None:
-        if text != self.problem:
+        if text and text != self.problem:
             log.warning("bridge %s: %s", self.section.name, text)
         self.problem = text
 

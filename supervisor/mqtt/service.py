@@ -20,7 +20,7 @@ from supervisor.mqtt.config import FILE_NAME, BridgeSection, HostSection, MqttSe
 from supervisor.mqtt.edge_bridge import EdgeBridge
 from supervisor.mqtt.host import HostState, SparkplugHost
 
-LOOK_S = 2.0
+LOOK_S = 1.0
 RESTART_S = 5.0
 
 log = logging.getLogger("tickwork.supervisor.mqtt")

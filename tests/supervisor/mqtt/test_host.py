@@ -106,7 +106,7 @@ async def _command(hosting: Any, edge: Any, node_id: str) -> None:
     assert found[0].value == "12"
     assert edge.refused[0].reason == "level is read-only"
     refused = await send(ADMIN, node_id, "restart")
-    while (refused := await get(ADMIN, refused.id)).state in states:
+    while (refused := await get(ADMIN, refused.id)).state in states:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     assert (refused.state, refused.problem.code) == ("rejected", "SV4006")
 
@@ -119,7 +119,7 @@ async def _stored(hosting: Any, node_id: str) -> None:
         found[:] = [float(point) for point in trace.values if point is not None]
         return found[-1:] == [2.5]
 
-    while not await read():
+    while not await read():  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     assert found == [1.0, 2.5]
 

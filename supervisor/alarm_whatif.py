@@ -14,7 +14,6 @@ import numpy as np
 
 from runtime.alarms.conditions import TagInfo
 from runtime.alarms.engine import Engine, Moment
-from runtime.alarms.inputs import variables_of
 from runtime.alarms.life import Kept
 from runtime.alarms.model import SYSTEM, Definition, Entry
 from scan import quality as q
@@ -86,8 +85,9 @@ def excursions(
     quality = np.full(len(story.tags), q.BAD_WAITING_FOR_INITIAL_DATA, np.uint16)
     found: dict[str, list[tuple[int, int]]] = {}
     steps = story.times // step_ns
-    edges = np.flatnonzero(np.diff(steps, prepend=-1))
-    for start, end in zip(edges.tolist(), [*edges.tolist()[1:], story.samples], strict=True):
+    begins = np.flatnonzero(np.diff(steps, prepend=-1)).tolist()
+    ends = [*begins[1:], story.samples] if begins else []
+    for start, end in zip(begins, ends, strict=True):
         rows = story.tag[start:end]
         values[rows], quality[rows] = story.values[start:end], story.quality[start:end]
         at = int(story.times[end - 1])
@@ -146,7 +146,3 @@ def _without(spans: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]
     return tuple(
         begun for begun, ended in spans if not any(start <= ended and begun <= end for start, end in others)
     )
-
-
-def variables_in(before: Sequence[Definition], after: Sequence[Definition]) -> tuple[str, ...]:
-    return variables_of((*before, *after))

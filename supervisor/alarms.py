@@ -18,7 +18,6 @@ import msgspec
 import numpy as np
 from sqlite_utils import Database
 
-from runtime.alarms.conditions import TagInfo
 from runtime.alarms.model import SYSTEM, Definition, Entry, Health, Order, Outcome, Standing
 from runtime.alarms.parse import parse_text
 from runtime.alarms.states import ACTIVE_LIST, HIDDEN, WAITING, State
@@ -26,6 +25,7 @@ from runtime.link import Alarms, AlarmTable
 from supervisor import alarm_store as store
 from supervisor import audit
 from supervisor.alarm_figures import figures_of
+from supervisor.alarm_history import AlarmHistory
 from supervisor.alarm_model import (
     AlarmCounts,
     AlarmFilter,
@@ -37,7 +37,7 @@ from supervisor.alarm_model import (
     OrderResult,
 )
 from supervisor.alarm_store import KnownNode
-from supervisor.alarm_whatif import Trial, compare, story_of, variables_in
+from supervisor.alarm_whatif import Trial
 from supervisor.commands import CommandService
 from supervisor.config_store import ConfigStore
 from supervisor.fleet import FleetService, Link
@@ -446,33 +446,9 @@ class AlarmService:
         before = [one for one in known if not one.name.startswith(SYSTEM)]
         names = {one.name for one in page}
         after = [one for one in before if one.origin != "page" and one.name not in names] + list(page)
-        return await self._ingest.on_query_thread(lambda: self._tried(node_id, before, after, from_ns, to_ns))
-
-    def _tried(
-        self, node_id: str, before: list[Definition], after: list[Definition], from_ns: int, to_ns: int
-    ) -> Trial:
-        tags, columns, history = [], [], self._ingest.store
-        for name in variables_in(before, after):
-            runtime, colon, path = name.partition(":")
-            number = next((n.node_id for n in self._fleet.bus.nodes.values() if n.name == runtime), "")
-            where, path = (number, path) if colon and node_id == OWN else (node_id, name)
-            found = history.find(where, self._path_of(where, path))
-            if found is not None:
-                tags.append(TagInfo(name, enum_values=self._enumeration(where, path)))
-                columns.append(history.read(found[0], from_ns, to_ns, before=True))
-        return compare(before, after, story_of(tags, columns, from_ns), from_ns=from_ns, to_ns=to_ns)
-
-    def _path_of(self, node_id: str, path: str) -> str:
-        """As the runtime writes it: variables know no case."""
-        node = self._fleet.bus.nodes.get(node_id)
-        known = node.board.index_of_path if node and node.board else {}
-        return next((one for one in known if one.upper() == path.upper()), path)
-
-    def _enumeration(self, node_id: str, path: str) -> tuple[tuple[str, int], ...]:
-        node = self._fleet.bus.nodes.get(node_id)
-        index = node.board.index_of_path.get(self._path_of(node_id, path)) if node and node.board else None
-        return (
-            node.board.describe.tags[index].enum_values if node and node.board and index is not None else ()
+        history = AlarmHistory(self._fleet.bus, self._ingest.store)
+        return await self._ingest.on_query_thread(
+            lambda: history.attempt(node_id, before, after, from_ns=from_ns, to_ns=to_ns)
         )
 
     async def define(self, actor: Actor, node_id: str, text: str, *, message: str = "") -> DefinitionVersion:

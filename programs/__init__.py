@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from programs.building import (
         build,
         build_files,
+        check_blocks,
         check_folder,
         check_sources,
         compile_artifact,
@@ -31,6 +32,7 @@ __all__ = [
     "block",
     "build",
     "build_files",
+    "check_blocks",
     "check_folder",
     "check_sources",
     "compile_artifact",
@@ -47,7 +49,7 @@ _MODULES = {
     "programs.artifact": ("Artifact", "Manifest", "open_artifact", "pack", "sign"),
     "programs.blocks": ("Block", "block"),
     "programs.building": (
-        "build", "build_files", "check_folder", "check_sources", "compile_artifact", "compile_sources",
+        "build", "build_files", "check_blocks", "check_folder", "check_sources", "compile_artifact", "compile_sources",
         "read_folder", "read_settings",
     ),
     "programs.native": ("compile_program",),

@@ -45,7 +45,10 @@ class Block:
     file: str = ""
     line: int = 0
     comment: str = ""
-    text: str = ""  # of the function, where there is no file to read it from
+    text: str = ""  # of the function and its helpers, where there is no file to read it from
+    helpers: tuple[
+        tuple[str, Callable[..., Any]], ...
+    ] = ()  # functions that it calls, in the order of the file
     _cache: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -30,7 +30,7 @@ from scan.abi import CONTEXT_DTYPE
 from scan.problem import fail
 
 # Changing how functions are compiled makes all cached texts stale.
-COMPILER_VERSION = 2
+COMPILER_VERSION = 3
 
 
 @functools.cache
@@ -52,11 +52,27 @@ def compile_block(one: Block, cache: Cache) -> str:
         return numba.void(numba.from_dtype(one.record()), numba.from_dtype(CONTEXT_DTYPE))
 
     try:
-        text = _compile(one.py_func, signature, f"b.{one.name}", checked=True)
+        text = _compile(_with_helpers(one), signature, f"b.{one.name}", checked=True)
     except Exception as error:
         raise _explained(one, error) from error
     cache.put_text(key, text)
     return text
+
+
+def _with_helpers(one: Block) -> Callable[..., Any]:
+    """A copy of the block's function whose helpers are numba functions."""
+    if not one.helpers:
+        return one.py_func
+    from numba import njit
+
+    options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "boundscheck": True}
+    made: dict[str, Any] = {}
+    for name, function in one.helpers:
+        scope = {**function.__globals__, **made}
+        copy = types.FunctionType(function.__code__, scope, name)
+        made[name] = njit(error_model="python", **options)(copy)
+    scope = {**one.py_func.__globals__, **made}
+    return types.FunctionType(one.py_func.__code__, scope, one.py_func.__name__)
 
 
 def compile_helper(name: str, function: Callable[..., Any], argument_types: str, cache: Cache) -> str:

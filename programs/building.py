@@ -16,7 +16,7 @@ import msgspec
 
 from programs import hir
 from programs.artifact import PLANT, Artifact, open_artifact, pack
-from programs.blocks_compile import versions
+from programs.blocks_compile import compile_block, versions
 from programs.check import CheckResult, check
 from programs.check_mocks import Mocks
 from programs.layout import BLOCK_SIZE_MAX, BlockLayout, TooLargeError
@@ -191,6 +191,17 @@ def check_folder(folder: Path) -> CheckResult:
     """Check the program of a plant's folder. Raises TickworkError AR2001 to AR2003 if it cannot be read."""
     settings, _, sources = read_folder(folder)
     return check_sources(settings, sources)
+
+
+def check_blocks(program: hir.Program, cache_dir: Path | None = None) -> tuple[Problem, ...]:
+    """What has no machine code of the plant's blocks in Python (ST5003): they are compiled for it, never run."""
+    problems: list[Problem] = []
+    for block in program.blocks.values():
+        try:
+            compile_block(block, Cache(cache_dir))
+        except TickworkError as error:
+            problems += error.problems
+    return tuple(problems)
 
 
 def checked(

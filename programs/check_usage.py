@@ -193,32 +193,41 @@ def _unit(context: Context, key: str) -> str:
 
 
 def _writers(context: Context) -> None:
-    """Two units that write one output: the later one of each scan wins."""
-    outputs: dict[tuple[int, int], list[tuple[str, hir.Variable, int]]] = {}
+    """Two units that write one output, or outputs with a bit in common: the later one of each scan wins."""
+    outputs: list[
+        tuple[int, int, str, hir.Variable, int]
+    ] = []  # first bit, behind the last, who, what, where
     for variable, places in context.written.items():
         location = variable.location
         if location is None or location.area != "Q" or location.byte < 0:
             continue
-        for key, position in places:
-            entry = (_unit(context, key), variable, position)
-            outputs.setdefault((location.byte, location.bit), []).append(entry)
-    for entries in outputs.values():
-        first = entries[0]
-        for unit, variable, position in entries[1:]:
-            if unit != first[0] or variable is not first[1]:
-                _two_writers(context, first, (unit, variable, position))
+        first = location.byte * 8 + max(location.bit, 0)
+        behind = first + (1 if location.bit >= 0 else location.size * 8)
+        outputs += [(first, behind, _unit(context, key), variable, position) for key, position in places]
+    outputs.sort(key=lambda one: (one[0], -one[1]))
+    told: set[int] = set()
+    for at, (first, behind, unit, variable, position) in enumerate(outputs):
+        for start, end, other_unit, other, place in outputs[at + 1 :]:
+            if start >= behind:
                 break
+            same = (first, behind) == (start, end)
+            # Within one unit a word that is cleared and then gets its bits is one writer.
+            if (unit != other_unit or (same and other is not variable)) and id(other) not in told:
+                told.add(id(other))
+                _two_writers(context, (unit, variable, position), (other_unit, other, place))
 
 
 def _two_writers(
     context: Context, first: tuple[str, hir.Variable, int], second: tuple[str, hir.Variable, int]
 ) -> None:
-    location = second[1].location
+    location, earlier = second[1].location, first[1].location
     assert location is not None
+    assert earlier is not None
+    part = "" if location.text == earlier.text else f", a part of {earlier.text},"
     context.warn(
         "ST4105",
         (second[2], second[2] + 1),
-        f"the output {location.text} is written by {first[0]} and by {second[0]}"
+        f"the output {location.text}{part} is written by {first[0]} and by {second[0]}"
         if first[0] != second[0]
         else f"the output {location.text} is written as {first[1].name} and as {second[1].name}",
         remedy="write each output at one place; collect the conditions there",

@@ -130,6 +130,9 @@ class Evaluator(Expressions):
         try:
             found.py_func(instance, self.context)
         except Exception as error:
+            if key in self.program.blocks:
+                noted = found.line + int(self.context.fault_line)
+                raise FaultError(Fault.BLOCK_EXCEPTION, key, noted) from error
             raise self.fail(Fault.BLOCK_EXCEPTION, line) from error
 
     def _run_statements(self, pou: hir.Pou) -> None:

@@ -8,7 +8,7 @@ from programs import hir
 from programs.layout import is_aggregate
 from programs.lower_intrinsics import Intrinsics
 from programs.lower_ir import LIKELY, llvm_type, quoted
-from programs.lower_places import Shared, Spot
+from programs.lower_places import Shared, Spot, context_offset
 from scan.abi import Fault
 
 # The "method" that stands for the body of a block where it is called by the instance's own type.
@@ -300,15 +300,32 @@ class Calls(Intrinsics):
         for offset in slots:
             self.do(f"store i64 0, ptr {self.at(this, offset)}, align 8")
         if builtin:
-            self._check_native(status, line)
+            self._check_native(status, line, key)
         else:
             self.check_status(status)
 
-    def _check_native(self, status: str, line: int) -> None:
-        """Compiled Python answers 0, or -2 for "returned None"; anything else is an exception."""
+    def _check_native(self, status: str, line: int, key: str) -> None:
+        """Compiled Python answers 0, or -2 for "returned None"; anything else is an exception.
+
+        A plant's own block has noted its line in the context: the fault is there. Else it is where the block is called.
+        """
         zero = self.op(f"icmp eq i32 {status}, 0")
         none = self.op(f"icmp eq i32 {status}, -2")
-        self.guard(self.op(f"or i1 {zero}, {none}"), Fault.BLOCK_EXCEPTION, line)
+        fine = self.op(f"or i1 {zero}, {none}")
+        if key not in self.shared.program.blocks:
+            self.guard(fine, Fault.BLOCK_EXCEPTION, line)
+            return
+        good, bad = self.new_label("ok"), self.new_label("raised")
+        self.split(fine, good, bad, LIKELY)
+        self.start(bad)
+        name = "@" + quoted(f"f.{key}")
+        self.module.declare(name, f"declare i32 {name}(ptr, i32, i32, i64) cold")
+        noted = self.op(f"load i32, ptr {self.at('%ctx', context_offset('fault_line'))}, align 4")
+        code = int(Fault.BLOCK_EXCEPTION)
+        failed = self.op(f"call i32 {name}(ptr %ctx, i32 {code}, i32 {noted}, i64 0)")
+        self._failures.append((failed, self.block))
+        self.jump("failed")
+        self.start(good)
 
 
 def _by_id(pairs: list[tuple[hir.Variable, hir.Place]]) -> list[tuple[int, hir.Place]]:

@@ -12,19 +12,22 @@ import ast
 import builtins
 import math
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from programs import hir
 from programs.blocks import Block, block, standard_blocks
+from programs.diagnostics import closest
 from programs.source import decode
+from programs.user_blocks_code import guarded
 from scan.abi import CONTEXT_DTYPE
 from scan.problem import Place, Problem, TickworkError
 
 SUFFIX = ".py"
 SOURCE_BYTES_MAX = 1_000_000
 CONSTANT_MAX = 1 << 63
+DEPTH_MAX = 100  # of a function's tree: what numba, which recurses, takes with ease
 FUNCTIONS = ("abs", "bool", "float", "int", "len", "max", "min", "pow", "range", "round")
 EXCEPTIONS = ("ArithmeticError", "IndexError", "OverflowError", "ValueError", "ZeroDivisionError")
 _IMPORTS = {
@@ -52,6 +55,8 @@ class BlockFile:
     problems: list[Problem] = field(default_factory=list)
     constants: dict[str, Number] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    helpers: dict[str, types.FunctionType] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)  # of the helpers
 
     def refuse(self, node: ast.AST, message: str, remedy: str, code: str = "ST5006") -> None:
         line = getattr(node, "lineno", 1)
@@ -100,19 +105,69 @@ def _read_file(path: str, data: bytes) -> BlockFile:
         at = ast.Pass(lineno=getattr(error, "lineno", None) or 1, col_offset=0)
         file.refuse(at, f"this is no Python: {getattr(error, 'msg', error)}", "correct the marked line")
         return file
-    functions = [node for node in tree.body if not _declaration(file, node)]
-    for node in functions:
+    functions: list[ast.FunctionDef] = []
+    for node in tree.body:
         if isinstance(node, ast.FunctionDef):
-            try:
-                _function(file, node, text)
-            except RecursionError:
-                file.refuse(node, f"{node.name} is nested too deeply", "divide its expressions and branches")
-        else:
+            functions.append(node)
+        elif not _declaration(file, node):
             file.refuse(
-                node, "a file of blocks holds imports, constants and functions with @block only",
-                "move the statement into a block, or remove it",
+                node, "a file of blocks holds imports, constants and functions only",
+                "move the statement into a function, or remove it",
             )  # fmt: skip
+    # Helpers first, each behind those that it calls: a block finds them made.
+    for node in [
+        *(one for one in functions if not one.decorator_list),
+        *(one for one in functions if one.decorator_list),
+    ]:
+        try:
+            if _depth(node) > DEPTH_MAX:
+                raise RecursionError
+            _function(file, node, text) if node.decorator_list else _helper(file, node, text)
+        except RecursionError:
+            file.refuse(node, f"{node.name} is nested too deeply", "divide its expressions and branches")
     return file
+
+
+def _helper(file: BlockFile, node: ast.FunctionDef, text: str) -> None:
+    """A function without @block: numbers in, a number out, called by the functions below it."""
+    if (
+        not _plain(node)
+        or node.name in (*FUNCTIONS, *EXCEPTIONS, "math", "block")
+        or node.name.startswith("__")
+    ):
+        file.refuse(node, f"{node.name} is no function of numbers", "write def name(x, y): with another name")
+        return
+    if node.name in file.helpers or node.name in file.constants:
+        file.refuse(node, f"{node.name} is declared twice", "rename one of the two", "ST3003")
+        return
+    before = len(file.problems)
+    _check_body(file, node, {"math": _MATH}, [argument.arg for argument in node.args.args])
+    if len(file.problems) == before:
+        function = _made(file, node, "")
+        if function is not None:
+            file.helpers[node.name] = function
+            file.texts[node.name] = ast.get_source_segment(text, node) or ""
+
+
+def _depth(node: ast.AST) -> int:
+    """How deep the tree is."""
+    deepest, todo = 0, [(node, 1)]
+    while todo:
+        one, depth = todo.pop()
+        deepest = max(deepest, depth)
+        todo += [(child, depth + 1) for child in ast.iter_child_nodes(one)]
+    return deepest
+
+
+def _plain(node: ast.FunctionDef) -> bool:
+    arguments = node.args
+    return not (
+        arguments.posonlyargs
+        or arguments.kwonlyargs
+        or arguments.vararg
+        or arguments.kwarg
+        or arguments.defaults
+    )
 
 
 def _declaration(file: BlockFile, node: ast.stmt) -> bool:
@@ -146,15 +201,7 @@ def _number(node: ast.expr | None) -> Number | None:
 
 def _function(file: BlockFile, node: ast.FunctionDef, text: str) -> None:
     options = _decorator(file, node)
-    arguments = node.args
-    plain = not (
-        arguments.posonlyargs
-        or arguments.kwonlyargs
-        or arguments.vararg
-        or arguments.kwarg
-        or arguments.defaults
-    )
-    if not plain or len(arguments.args) != 2:
+    if not _plain(node) or len(node.args.args) != 2:
         file.refuse(node, f"{node.name} needs two parameters", "write def name(b, context):")
         return
     if options is None:
@@ -172,7 +219,13 @@ def _function(file: BlockFile, node: ast.FunctionDef, text: str) -> None:
         return
     before = len(file.problems)
     _check_pins(file, node, declared)
-    _check_body(file, node, declared)
+    instance, context = (argument.arg for argument in node.args.args)
+    if instance == context:
+        file.refuse(node, "the two parameters have one name", "write def name(b, context):")
+        return
+    pins = {variable.name for variable in declared.variables}
+    members = {instance: pins, context: set(CONTEXT_DTYPE.names or ()), "math": _MATH}
+    _check_body(file, node, members, [instance, context])
     if len(file.problems) == before:
         _add(file, node, declared, ast.get_source_segment(text, node) or "")
 
@@ -217,16 +270,15 @@ def _check_pins(file: BlockFile, node: ast.FunctionDef, declared: Block) -> None
             file.refuse(node, f"the bounds of {variable.name} are empty", "write ARRAY[low..high]", "ST5002")
 
 
-def _check_body(file: BlockFile, node: ast.FunctionDef, declared: Block) -> None:
-    instance, context = (argument.arg for argument in node.args.args)
-    pins = {variable.name for variable in declared.variables}
+def _check_body(
+    file: BlockFile, node: ast.FunctionDef, members: Mapping[str, Collection[str]], parameters: list[str]
+) -> None:
     own = {one.id for one in _nodes(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
-    known = {*own, instance, context, *file.constants, *FUNCTIONS, *EXCEPTIONS, "math"}
-    members = {instance: pins, context: set(CONTEXT_DTYPE.names or ()), "math": _MATH}
-    if {instance, context, "math"} & own or instance == context:
+    known = {*own, *parameters, *file.constants, *file.helpers, *FUNCTIONS, *EXCEPTIONS, "math"}
+    if {*members, *file.helpers} & own:
         file.refuse(
-            node, "a parameter or math is used for something else", "choose another name for the variable"
-        )
+            node, "a parameter, math or a function is used for something else", "choose another name for the variable"
+        )  # fmt: skip
     for one in _nodes(node):
         if not isinstance(one, _ALLOWED):
             file.refuse(
@@ -235,16 +287,32 @@ def _check_body(file: BlockFile, node: ast.FunctionDef, declared: Block) -> None
                 "use numbers, if, for, while and math",
             )
         elif isinstance(one, ast.Name) and (one.id not in known or one.id.startswith("__")):
-            file.refuse(
-                one, f"a block does not know the name {one.id}", f"known are {', '.join(FUNCTIONS)} and math"
-            )
+            file.refuse(one, f"a block does not know the name {one.id}", _known(one.id, known))
         elif isinstance(one, ast.Attribute):
-            base = one.value.id if isinstance(one.value, ast.Name) else ""
-            if one.attr not in members.get(base, ()):
-                found = ", ".join(sorted(pins)) or "none"
-                file.refuse(
-                    one, f"there is no pin or state {one.attr}", f"declare it in @block; declared: {found}"
-                )
+            _check_attribute(file, one, members, parameters)
+
+
+def _known(name: str, known: Collection[str]) -> str:
+    meant = closest(name, [one for one in known if not one.startswith("__")])
+    if meant:
+        return f"did you mean {meant}?"
+    return f"known are {', '.join(FUNCTIONS)}, math, and functions that stand above in the file"
+
+
+def _check_attribute(
+    file: BlockFile, one: ast.Attribute, members: Mapping[str, Collection[str]], parameters: list[str]
+) -> None:
+    base = one.value.id if isinstance(one.value, ast.Name) else ""
+    found = members.get(base, ())
+    if one.attr not in found:
+        meant = closest(one.attr, found)
+        listed = ", ".join(sorted(found)) if base in parameters[:1] else ""
+        file.refuse(
+            one, f"there is no pin or state {one.attr}",
+            f"did you mean {meant}?" if meant else f"declare it in @block; declared: {listed or 'none'}",
+        )  # fmt: skip
+    elif base not in parameters[:1] and isinstance(one.ctx, ast.Store):
+        file.refuse(one, f"{base}.{one.attr} can only be read", "assign to a pin, a state or a variable")
 
 
 def _nodes(node: ast.FunctionDef) -> Iterator[ast.AST]:
@@ -259,8 +327,23 @@ def _nodes(node: ast.FunctionDef) -> Iterator[ast.AST]:
 
 
 def _add(file: BlockFile, node: ast.FunctionDef, declared: Block, text: str) -> None:
+    function = _made(file, node, node.args.args[1].arg)
+    if function is None:
+        return
+    values = repr(sorted(file.constants.items()))
+    texts = "\n".join([text, *(file.texts[name] for name in sorted(file.helpers))])
+    file.blocks.append(
+        replace(
+            declared, py_func=function, file=file.path, line=node.lineno, comment=ast.get_docstring(node) or "",
+            text=f"{texts}\n# {values}", helpers=tuple(file.helpers.items()), _cache={},
+        )
+    )  # fmt: skip
+
+
+def _made(file: BlockFile, node: ast.FunctionDef, context: str) -> types.FunctionType | None:
+    """The function with its guards; nothing of it has run."""
     bare = ast.FunctionDef(
-        name=node.name, body=[_unannotated(one) for one in node.body], decorator_list=[], returns=None,
+        name=node.name, body=guarded(node.body, node.lineno, context), decorator_list=[], returns=None,
         args=ast.arguments(
             posonlyargs=[], args=[ast.arg(one.arg, lineno=one.lineno, col_offset=0) for one in node.args.args],
             kwonlyargs=[], kw_defaults=[], defaults=[],
@@ -275,28 +358,8 @@ def _add(file: BlockFile, node: ast.FunctionDef, declared: Block, text: str) -> 
         file.refuse(
             node, f"{node.name} cannot be read: {getattr(error, 'msg', error)}", "correct the function"
         )
-        return
+        return None
     code = next(one for one in module.co_consts if isinstance(one, types.CodeType))
     allowed = {name: getattr(builtins, name) for name in (*FUNCTIONS, *EXCEPTIONS)}
     scope: dict[str, Any] = {"math": math, "__builtins__": allowed, "__name__": "block", **file.constants}
-    function = types.FunctionType(code, scope, node.name)
-    values = repr(sorted(file.constants.items()))
-    file.blocks.append(
-        replace(
-            declared, py_func=function, file=file.path, line=node.lineno, comment=ast.get_docstring(node) or "",
-            text=f"{text}\n# {values}", _cache={},
-        )
-    )  # fmt: skip
-
-
-def _unannotated(node: ast.stmt) -> ast.stmt:
-    return _Unannotated().visit(node)
-
-
-class _Unannotated(ast.NodeTransformer):
-    """``x: int = 3`` means ``x = 3``."""
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
-        if node.value is None:
-            return ast.copy_location(ast.Pass(), node)
-        return ast.copy_location(ast.Assign([node.target], node.value), node)
+    return types.FunctionType(code, scope | file.helpers, node.name)

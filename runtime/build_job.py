@@ -43,6 +43,9 @@ def check_plant(plant: Plant) -> Report:
     problems = tuple(_in_folder(problem, plant.folder) for problem in result.problems)
     if result.program is None:
         return Report(problems)
+    refused = programs.check_blocks(result.program)
+    if refused:
+        return Report((*problems, *(_in_folder(problem, plant.folder) for problem in refused)))
     artifact = build_folder(plant.folder)
     symbols = artifact.symbols()
     problems += unconnected(plant, symbols)

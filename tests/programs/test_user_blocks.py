@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from programs.artifact import open_artifact
-from programs.building import build_files, check_sources, compile_sources, program_digest, read_settings
+from programs.building import (
+    build_files,
+    check_blocks,
+    check_sources,
+    compile_sources,
+    program_digest,
+    read_settings,
+)
 from programs.evaluate import Evaluator
 from programs.native_cache import default_cache_dir
 from programs.user_blocks import read_blocks
@@ -77,7 +84,72 @@ def test_block_when_it_divides_by_zero_then_that_is_a_program_fault() -> None:
     engine = VirtualEngine(compile_sources(SETTINGS, sources, cache_dir=default_cache_dir()))
     fault = engine.scan(0).fault
     assert fault is not None
-    assert fault.code.startswith("RF")
+    assert (fault.code, fault.pou, fault.file, fault.line) == ("RF1006", "F", "own.py", 4)
+
+
+HELPERS = b"""from programs import block
+import math
+
+TOP = 8.0
+
+
+def clamp(x, low, high):
+    return min(max(x, low), high)
+
+
+def root(x):
+    guess = x
+    while abs(guess * guess - x) > 1.0e-9:
+        guess = (guess + x / guess) / 2.0
+    return clamp(guess, 0.0, TOP)
+
+
+@block(inputs="X : LREAL; N : DINT", outputs="Y : LREAL; Sum : DINT")
+def shape(b, context):
+    b.Y = root(b.X)
+    total = 0
+    for number in range(b.N):
+        total += number
+    while b.N < 0:
+        total -= 1
+    b.Sum = total
+"""
+
+
+def test_block_when_it_calls_functions_of_its_file_then_they_are_compiled_with_it() -> None:
+    sources = {
+        "main.st": b"PROGRAM Main VAR s : Shape; x : LREAL := 16.0; n : DINT := 5; END_VAR s(x, n); END_PROGRAM",
+        "own.py": HELPERS,
+    }  # fmt: skip
+    engine = VirtualEngine(compile_sources(SETTINGS, sources, cache_dir=default_cache_dir()))
+    assert engine.scan(0).fault is None
+    assert (engine.read("Main.s.Y"), engine.read("Main.s.Sum")) == (pytest.approx(4.0), 10)
+    engine.write("Main.x", 1.0e6)
+    assert engine.scan(1).fault is None
+    assert engine.read("Main.s.Y") == 8.0
+
+
+def test_block_when_a_loop_does_not_end_then_the_fault_names_its_line() -> None:
+    sources = {
+        "main.st": b"PROGRAM Main VAR s : Shape; END_VAR s(X := 1.0, N := -1); END_PROGRAM",
+        "own.py": HELPERS,
+    }
+    fault = VirtualEngine(compile_sources(SETTINGS, sources, cache_dir=default_cache_dir())).scan(0).fault
+    assert fault is not None
+    assert (fault.code, fault.pou, fault.file, fault.line) == ("RF1006", "SHAPE", "own.py", 24)
+
+
+@pytest.mark.parametrize(
+    ("body", "remedy"),
+    [
+        ("b.Y = b.XX", "did you mean X?"), ("b.Y = mni(1, 2)", "did you mean min?"),
+        ("context.now_ns = 1", "assign to a pin"),
+    ],
+)  # fmt: skip
+def test_body_when_a_name_is_misspelt_or_read_only_then_the_remedy_says_so(body: str, remedy: str) -> None:
+    found = read_blocks({"own.py": (WHERE + body).encode()})[1]
+    assert [problem.code for problem in found] == ["ST5006"]
+    assert remedy in found[0].remedy
 
 
 def test_block_when_numba_cannot_compile_it_then_the_line_is_told() -> None:
@@ -91,6 +163,15 @@ def test_block_when_numba_cannot_compile_it_then_the_line_is_told() -> None:
     assert problem.code == "ST5003"
     assert problem.place.file == "own.py"
     assert problem.place.line >= 2
+
+
+def test_check_when_numba_cannot_compile_a_block_then_it_says_so_before_anything_is_built() -> None:
+    text = f'{WHERE}y = b.X\n    y = "text"\n    b.Y = y'
+    program = check_sources(
+        SETTINGS, {"main.st": b"PROGRAM Main END_PROGRAM", "own.py": text.encode()}
+    ).program
+    assert program is not None
+    assert [problem.code for problem in check_blocks(program)] == ["ST5003"]
 
 
 def test_artifact_when_a_block_changes_then_the_program_is_another_one() -> None:
@@ -109,7 +190,8 @@ def test_artifact_when_a_block_changes_then_the_program_is_another_one() -> None
     "text",
     [
         "import os", "import math as m", "from os import system", "from . import x", "x = [1]", "print(1)",
-        "class A: pass", "def f(b, context): pass", "@other\ndef f(b, context): pass", "f(", "\0", "(" * 500,
+        "class A: pass", "def f(b, x=1): pass", "def abs(x): pass",
+        "@other\ndef f(b, context): pass", "f(", "\0", "(" * 500,
         "@block(inputs=TEXT)\ndef f(b, context): pass", "@block()\ndef f(b): pass",
         "@block()\ndef f(b, context=print()): pass", "@block(name='a b')\ndef f(b, context): pass",
         "@block(**x)\ndef f(b, context): pass", "async def f(b, context): pass", "abs = 3", "X = 10 ** 10",

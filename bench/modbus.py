@@ -113,7 +113,7 @@ def bench_server(bench: Bench) -> list[dict[str, float]]:
         bench.server("pymodbus-server") as other_port,
     ):
         for _ in range(ROUNDS):
-            row = {}
+            row: dict[str, float] = {}
             for count in (1, 16):
                 base, _ = bench.reference("load", base_port, count, SECONDS)
                 rate, p99_ns = bench.reference("load", port, count, SECONDS)

@@ -87,7 +87,7 @@ def scan(
     first: Annotated[int, typer.Option(help="First unit to try.", min=0, max=255)] = 1,
     last: Annotated[int, typer.Option(help="Last unit to try.", min=0, max=255)] = 247,
     all_rates: Annotated[
-        bool, typer.Option("--all-rates", help="Also try the usual baud rates and parities.")
+        bool, typer.Option("--all-rates", help="Try the usual baud rates and parities until a unit answers.")
     ] = False,
     baud: Baud = 19200,
     parity: Parity = "even",
@@ -116,6 +116,8 @@ def scan(
     for rate, way in settings:
         at = f"{rate} baud, {way} parity" if target.startswith("/") else ""
         _with_link(_connection(target, rate, way), functools.partial(work, at=at))
+        if found:  # the units of a line share its rate
+            break
     if console.is_json():
         console.give(found)
     elif not found:

@@ -14,6 +14,7 @@ from runtime import (
     cli_language,
     cli_library,
     cli_modbus,
+    cli_mqtt,
     cli_node,
     cli_opcua,
     cli_program,
@@ -59,6 +60,7 @@ for part in (
 app.add_typer(cli_alarms.app, name="alarms")
 app.add_typer(cli_library.app, name="library")
 app.add_typer(cli_modbus.app, name="modbus")
+app.add_typer(cli_mqtt.app, name="mqtt")
 app.add_typer(cli_opcua.app, name="opcua")
 
 

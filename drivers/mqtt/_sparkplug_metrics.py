@@ -84,6 +84,9 @@ class MetricTable:
     def find(self, device: str, name: str) -> HostMetric | None:
         return self._by_name.get((device, name))
 
+    def by_alias(self, alias: int) -> HostMetric | None:
+        return self._by_alias.get(alias)
+
     def metrics(self, device: str | None = None) -> Iterator[HostMetric]:
         """All that are declared, or those of a device ("": of the node itself)."""
         return (one for one in self._by_name.values() if device is None or one.device == device)

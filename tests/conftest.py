@@ -6,6 +6,12 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile(
+    "tickwork", deadline=None
+)  # how long an example takes says something about the machine only
+settings.load_profile("tickwork")
 
 # Reasons of skips that say a part of the machine is missing; rights that a machine does not grant are no part.
 MISSING_PARTS = ("not installed", "Debian package", "needs the package", "is missing")

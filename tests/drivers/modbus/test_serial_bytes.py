@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.modbus import Failure, Job, rtu
@@ -65,7 +65,6 @@ async def fed(framing: str, data: bytes, piece: int) -> list[bytes | Failure]:
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @given(data=st.data(), piece=st.sampled_from([1, 2, 7, 1000]))
-@settings(deadline=None)
 def test_link_when_the_line_brings_anything_then_one_outcome_and_data_only_from_a_right_frame(
     framing: str, data: st.DataObject, piece: int
 ) -> None:
@@ -79,7 +78,6 @@ def test_link_when_the_line_brings_anything_then_one_outcome_and_data_only_from_
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @given(data=st.data())
-@settings(deadline=None)
 def test_link_when_bytes_come_one_at_a_time_then_data_is_the_first_that_comes_whole(
     framing: str, data: st.DataObject
 ) -> None:
@@ -121,7 +119,6 @@ async def served(data: bytes, piece: int) -> bytes:
 
 
 @given(streams("rtu"), st.sampled_from([1, 3, 1000]))
-@settings(deadline=None)
 def test_slave_when_the_line_brings_anything_then_silence_or_whole_frames_of_its_own(
     data: bytes, piece: int
 ) -> None:
@@ -132,7 +129,6 @@ def test_slave_when_the_line_brings_anything_then_silence_or_whole_frames_of_its
 
 
 @given(st.binary(min_size=1, max_size=252))
-@settings(deadline=None)
 def test_slave_when_any_request_is_right_by_checksum_then_one_frame_back_or_silence(pdu: bytes) -> None:
     sent = asyncio.run(served(rtu.encode(1, pdu), 1000))
     if sent:

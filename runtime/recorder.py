@@ -28,7 +28,7 @@ import scan
 from runtime.plant import RecorderSection
 from scan import layout as w
 from scan import recording as r
-from scan.online_change import read_change
+from scan.online_change import Begin, read_begin, read_change
 from scan.problem import TickworkError
 from scan.record_ring import RecordReader
 
@@ -111,15 +111,26 @@ class Recorder:
         lost = self._reader.lost()
         if data:
             self._pending_ns = self._pending_ns or now_ns
-        checkpoint, split = self._walk(data, wanted)
         self._drained = len(self._pending) + len(data)
+        begin, place = self._find_begin(data)
+        if begin is not None:
+            self._take(data[:place], wanted, now_ns)
+            self._flush(now_ns)
+            self._keep_application(begin.application)
+            self._append(r.encode_checkpoint(begin), now_ns)
+            data = data[place:]
+        self._take(data, wanted, now_ns)
+        self._finish(now_ns, lost)
+
+    def _take(self, data: bytes, wanted: scan.Snapshot | None, now_ns: int) -> None:
+        """Puts records into the file or before it, and the checkpoint of the snapshot if it lies among them."""
+        checkpoint, split = self._walk(data, wanted)
         self._pending += data[:split]
         if checkpoint is not None:
             self._flush(now_ns)
             self._append(r.encode_checkpoint(checkpoint), now_ns)
             self._checkpoint_ns = now_ns
         self._pending += data[split:]
-        self._finish(now_ns, lost)
 
     def _finish(self, now_ns: int, lost: int) -> None:
         """Writes and rotates what is due after a drain."""
@@ -180,6 +191,22 @@ class Recorder:
         snapshot = self._view.snapshot()
         going = snapshot.state in (scan.NodeState.RUNNING, scan.NodeState.TRIAL)
         return snapshot if snapshot.quiet and going else None
+
+    def _find_begin(self, data: bytes) -> tuple[r.Checkpoint | None, int]:
+        """A start of the program in the records: the state before its first scan, and where its records begin."""
+        place, scan_before = 0, -1
+        for record in r.iterate_records(np.frombuffer(data, np.int64)):
+            if record.scan != scan_before:
+                first, scan_before = place, record.scan
+            place += record.words.nbytes
+            cut = (
+                record.kind == w.RECORD_SCAN
+                and int(record.words[w.RECORD_HEAD_WORDS + 1]) & w.RECORD_FLAG_CUT
+            )
+            begin = read_begin(self._segments) if cut else None
+            if begin is not None and begin.scan == record.scan - 1:
+                return _begin_checkpoint(begin, record), first
+        return None, 0
 
     def _walk(self, data: bytes, wanted: scan.Snapshot | None) -> tuple[r.Checkpoint | None, int]:
         """Follow the inputs through the records; the checkpoint at the wanted snapshot if its scan is met, and the
@@ -335,6 +362,15 @@ class Recorder:
         files = sorted(self._folder.glob(f"*{SUFFIX}"))
         before = [path for path in files if int(path.stem) <= now_ns - FAULT_KEPT_NS]
         return files[files.index(before[-1]) :] if before else files
+
+
+def _begin_checkpoint(begin: Begin, record: r.Record) -> r.Checkpoint:
+    """``record`` is that of the first scan: it carries the inputs."""
+    return r.Checkpoint(
+        generation=begin.generation, application=begin.application, scan=begin.scan, now_ns=record.now_ns,
+        wall_ns=int(record.words[w.RECORD_HEAD_WORDS]), block=begin.block, inputs=b"",
+        digest=hashlib.sha256(begin.block).hexdigest(), slots=begin.slots, begin=True,
+    )  # fmt: skip
 
 
 def cut_torn_end(path: pathlib.Path) -> bytes:

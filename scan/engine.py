@@ -23,7 +23,7 @@ from scan.abi import Application, Symbol, encode_application
 from scan.engine_memory import OWNER_SLOT, WATCH_PERIOD_NS, WATCH_SLOT, EngineMemory, SlotTable, install_plan
 from scan.lane import LANES
 from scan.native import NativeEngine
-from scan.online_change import Change, Plan, make_plan, tell_change
+from scan.online_change import Begin, Change, Plan, make_plan, tell_begin, tell_change
 from scan.problem import TickworkError, fail
 from scan.program import (
     Program,
@@ -217,9 +217,15 @@ class Engine:
             words[w.E_EPOCH_NS] = time.monotonic_ns() + GRID_LEAD_NS
         words[w.E_STOP] = words[w.E_SNAPSHOT_DUE_NS] = words[w.E_RECORDS_SEEN] = 0
         words[w.E_RECORDS_CUT] = 1
+        self._tell_begin(program)
         words[w.E_STATE] = self.node.words[w.N_STATE] = int(NodeState.RUNNING)
         for task in program.tasks.values():
             self._start_thread(program, task.spec.name)
+
+    def _tell_begin(self, program: Program) -> None:
+        slots = {name: task.slot for name, task in program.tasks.items()}
+        block, scan = program.block.tobytes(), int(self.memory.words[w.E_SCAN])
+        tell_begin(self.directory, Begin(program.generation, program.application.digest, scan, block, slots))
 
     def _start_thread(self, program: Program, name: str) -> None:
         task = program.tasks[name]

@@ -19,7 +19,7 @@ import msgspec
 
 from scan import layout as w
 from scan.abi import Application, IecType, Region, Symbol
-from scan.segments import change_path
+from scan.segments import begin_path, change_path
 
 SHARED = -1
 CHANGES_KEPT = 16  # their descriptions outlive their programs, until the recorder has come by
@@ -185,12 +185,38 @@ def merge_moves(moves: list[Move]) -> tuple[Move, ...]:
     return tuple(merged)
 
 
+class Begin(msgspec.Struct, frozen=True):
+    """The state with which a program was started, before its first scan."""
+
+    generation: int
+    application: str  # digest
+    scan: int  # the last one before it
+    block: bytes
+    slots: dict[str, int]
+
+
+def tell_begin(directory: pathlib.Path, begin: Begin) -> None:
+    """Leaves it for a recorder: the first scans are over before one could look."""
+    _leave(begin_path(directory), begin)
+
+
+def read_begin(directory: pathlib.Path) -> Begin | None:
+    """The last start, if the scan process has told of one."""
+    try:
+        return msgspec.msgpack.decode(begin_path(directory).read_bytes(), type=Begin)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _leave(path: pathlib.Path, what: msgspec.Struct) -> None:
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(msgspec.msgpack.encode(what))
+    temporary.replace(path)
+
+
 def tell_change(directory: pathlib.Path, change: Change) -> None:
     """Leaves for a recorder what an exchange does, before it happens: it may be over in a few scans."""
-    path = change_path(directory, change.generation)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(msgspec.msgpack.encode(change))
-    temporary.replace(path)
+    _leave(change_path(directory, change.generation), change)
     change_path(directory, change.generation - CHANGES_KEPT).unlink(missing_ok=True)
 
 

@@ -75,6 +75,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     forces: tuple[bytes, ...] = ()
     digest: str = ""  # hex sha256 of ``block``
     slots: dict[str, int] = {}  # slot of each task, as the records number them
+    begin: bool = False  # of a start: the first scan that follows is the first at all
 
 
 class Loss(msgspec.Struct, frozen=True):

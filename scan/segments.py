@@ -180,6 +180,11 @@ def change_path(directory: pathlib.Path, generation: int) -> pathlib.Path:
     return directory / f"change.{generation}"
 
 
+def begin_path(directory: pathlib.Path) -> pathlib.Path:
+    """With which state a program was started last (``scan.online_change.Begin``)."""
+    return directory / "begin"
+
+
 def create_outputs(directory: pathlib.Path, generation: int, image_size: int) -> Segment:
     path = generation_path(directory, "outputs", generation)
     size = w.OUTPUTS_HEADER_SIZE + image_size

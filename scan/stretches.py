@@ -118,7 +118,8 @@ def cut_frames(frames: Iterable[r.Frame], engines: Engines) -> Iterator[Stretch]
             memory = _Memory(engines)
         end = frame.checkpoint() if frame.kind == r.FrameKind.CHECKPOINT else None
         if start is not None:
-            continues = yield from _Cutter(memory, parts).stretches(start, end, continues)
+            until = None if end is not None and end.begin else end
+            continues = yield from _Cutter(memory, parts).stretches(start, until, continues)
         start, parts = end, []
     if start is not None:
         yield from _Cutter(memory, parts).stretches(start, None, continues)
@@ -199,6 +200,9 @@ class _Cutter:
         is_scan = self._kinds[first:] == w.RECORD_SCAN
         expected = start.scan + np.cumsum(is_scan)
         cut = (self._scans[first:] != expected) | (self._flags[first:] & w.RECORD_FLAG_CUT != 0)
+        if start.begin and is_scan.any():  # only that it does not follow from the scans before
+            begins = int(np.argmax(is_scan))
+            cut[begins] = self._scans[first + begins] != expected[begins]
         return first + _first_true(is_scan & cut | (self._kinds[first:] == w.RECORD_START))
 
     def _after(self, stretch: Stretch, stop: int) -> r.Checkpoint | None:

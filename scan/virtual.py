@@ -18,6 +18,7 @@ from scan.native import NativeEngine, load_engine
 from scan.online_change import Plan, make_plan
 from scan.problem import fail
 from scan.program import Program, address_of, all_tasks, check_application, make_area
+from scan.scan_limit import limit_scans
 from scan.segments import Bytes
 from scan.state import AckStatus, NodeState
 from scan.values import Value, encode_value, read_value
@@ -68,9 +69,11 @@ class VirtualEngine:
         )
         self._memory.words[w.E_LANES] = address_of(self._lane)
         self._generation = 0
+        self.busy = False
         self._code: list[LoadedCode] = []  # must live as long as the engine that calls it
         self._program = self._load(application, entries)
         self._install()
+        limit_scans(self)
 
     def _load(self, application: Application, entries: Mapping[str, int] | None) -> Program:
         check_application(application)
@@ -193,7 +196,9 @@ class VirtualEngine:
             self.set_inputs(inputs)
         memory = self._program.tasks[task or next(iter(self._program.tasks))]
         slot = self._memory.slot_address(memory.slot)
+        self.busy = True
         code = self._native.scan(self._memory.address, slot, now_ns, wall_ns)
+        self.busy = False
         if code == -1:
             raise fail("SC3004", "the program has stopped with a fault", remedy="reset it")
         return ScanResult(self.scan_count, self._fault(code) if code else None)
@@ -208,7 +213,15 @@ class VirtualEngine:
         if int(data.ctypes.data) % 8:
             data = make_area(len(data))[: len(data)]
             data[:] = np.frombuffer(records, np.uint8)
-        return self._native.replay(self._memory.address, address_of(data), len(data))
+        self.busy = True
+        used = self._native.replay(self._memory.address, address_of(data), len(data))
+        self.busy = False
+        return used
+
+    def abort(self) -> None:
+        """From another thread: a scan that runs now ends with a fault, as by the watchdog."""
+        for memory in self._program.tasks.values():
+            memory.context[:4] = (1, 0, 0, 0)
 
     def flush(self) -> None:
         """Ends the scans that ``replay`` has left open: the state after the last record."""

@@ -355,6 +355,7 @@ class _InputsView:
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self.inode = segment.inode
+        self._last: tuple[int, Inputs] | None = None  # its heartbeat, and the last whole copy
         words = segment.words
         self._size, self._channels = int(words[w.I_IMAGE_SIZE]), int(words[w.I_CHANNELS])
         start = int(words[w.I_TABLE_OFFSET])
@@ -389,10 +390,13 @@ class _InputsView:
             beat_ns = int(words[w.I_HEARTBEAT_NS])
             fence()
             if before & 1 == 0 and int(words[w.I_SEQUENCE]) == before:
-                return Inputs(
-                    image, channel_quality, times, max(time.monotonic_ns() - beat_ns, 0), self.inode
-                )
-        # The writer died in the middle of a publish: the values are unsure, their qualities are not.
+                age_ns = max(time.monotonic_ns() - beat_ns, 0)
+                self._last = (beat_ns, Inputs(image, channel_quality, times, age_ns, self.inode))
+                return self._last[1]
+        # The writer was preempted or died in the middle of a publish: what it had shown before counts until it is old.
+        if self._last is not None:
+            beat_ns, last = self._last
+            return dataclasses.replace(last, age_ns=max(time.monotonic_ns() - beat_ns, 0))
         channel_quality[:] = quality.BAD_NO_COMMUNICATION
         return Inputs(image, channel_quality, times, time.monotonic_ns() - beat_ns, self.inode)
 

@@ -86,6 +86,9 @@ class Initials:
         self, node: ast.Expression, kind: hir.Type, scope: Scope, symbol: VariableSymbol
     ) -> hir.Initial | None:
         local = symbol.variable.storage in (hir.Storage.LOCAL, hir.Storage.INSTANCE)
+        if local and isinstance(kind, hir.Array) and isinstance(kind.element, hir.Ref | hir.Interface):
+            self.context.late_initials.setdefault(symbol.variable, node)
+            return None
         late = self.context.loose or isinstance(kind, hir.Ref | hir.Interface)
         if local and late and self._runtime(node, kind, scope):
             self.context.late_initials.setdefault(symbol.variable, node)
@@ -144,7 +147,7 @@ class Initials:
         if value.unknown:
             return None
         expr = body.convert(value, kind, node)
-        if isinstance(expr, hir.Address):
+        if isinstance(expr, hir.Address | hir.ToInterface):
             return self._address(expr, node)
         folded = constants.fold(expr)
         if folded is None:
@@ -163,8 +166,14 @@ class Initials:
             return None
         return hir.Initial(number)
 
-    def _address(self, expr: hir.Address, node: Spanned) -> hir.Initial | None:
+    def _address(self, expr: hir.Address | hir.ToInterface, node: Spanned) -> hir.Initial | None:
         path = _static_path(expr.place)
+        if (
+            path is not None
+            and isinstance(expr, hir.ToInterface)
+            and isinstance(expr.place.type, hir.Instance)
+        ):
+            return hir.Initial(hir.AddressOf(path, expr.place.type.pou))
         if path is None:
             self._not_constant(node, "REF of a global variable")
             return None

@@ -148,6 +148,10 @@ class BodyPlaces(BodyNames):
             kind = self.resolver.type_symbol(symbol).type
             if isinstance(kind, hir.Enum):
                 return self.enum_member(kind, node.name)
+        if isinstance(symbol, PouSymbol) and self.context.loose:
+            member = symbol.member(upper)
+            if member is not None and member.variable.constant:
+                return self._symbol_meaning(member, node)  # CODESYS: a constant by the name of its block
         if isinstance(symbol, PouSymbol) and symbol.kind == "program" and self.context.loose:
             place = self.program_place(symbol, node)
             return self._of_instance(place, hir.Instance(symbol.key), node, upper)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from programs import ast, hir, types
 from programs.check_context import Context, Scope
 from programs.check_declarations import Declarations
@@ -247,11 +249,38 @@ class Units:
             self._assign_once(checker, symbol, once)
 
     def _assign_initial(self, checker: Body, member: VariableSymbol, node: ast.Expression) -> None:
+        kind = member.variable.type
+        if isinstance(node, ast.ArrayInitial) and isinstance(kind, hir.Array):
+            self._assign_elements(checker, member.variable, node, kind)
+            return
         value = checker.expression(node, member.variable.type)
         place = hir.VariablePlace(member.variable, member.variable.type, member.variable.line)
         expr = checker.convert(value, member.variable.type, node)
         if not value.unknown:
             checker.output.append(hir.Assign(place, expr, member.variable.line))
+
+    def _assign_elements(
+        self, checker: Body, variable: hir.Variable, node: ast.ArrayInitial, kind: hir.Array
+    ) -> None:
+        """References and interfaces in an array, one after the other; the last index runs fastest."""
+        given = [value for element in node.elements for value in element.values]
+        if any(element.count is not None for element in node.elements) or any(
+            isinstance(value, ast.ArrayInitial) for value in given
+        ):
+            checker.error(
+                "ST3016", node, "the references of an array are listed one by one",
+                expected="[a, b, c]", found="a repetition or an inner list", remedy="write each value",
+            )  # fmt: skip
+            return
+        line = variable.line
+        places = itertools.product(*(range(low, high + 1) for low, high in kind.dims))
+        for value, indices in zip(given, places, strict=False):
+            constants: list[hir.Expression] = [hir.Constant(types.LINT, index, line) for index in indices]
+            place = hir.IndexPlace(hir.VariablePlace(variable, kind, line), constants, kind.element, line)
+            found = checker.expression(value, kind.element)
+            expr = checker.convert(found, kind.element, value)
+            if not found.unknown:
+                checker.output.append(hir.Assign(place, expr, line))
 
     def _assign_once(self, checker: Body, symbol: PouSymbol, members: list[VariableSymbol]) -> None:
         ready = hir.Variable("_ready", types.BOOL, hir.Storage.INSTANCE, attributes={"access": "none"})

@@ -226,9 +226,12 @@ class BodyStandard(BodyGeneric):
         found = self.meaning(nodes[0]) if nodes is not None else None
         if nodes is None or not isinstance(found, PlaceMeaning):
             return self.poison(node)
-        dimension = self.folded(self.expression(nodes[1], types.LINT))
+        wanted = self.expression(nodes[1], types.LINT)
+        dimension = self.folded(wanted)
         number = dimension.value if dimension is not None else None
         rank = found.type.rank if isinstance(found.type, hir.OpenArray) else 0
+        if dimension is None and not wanted.unknown and isinstance(found.place, hir.VariablePlace) and rank:
+            return self._chosen_bound(name == "UPPER_BOUND", found, wanted, nodes[1])
         rank = len(found.type.dims) if isinstance(found.type, hir.Array) else rank
         if not isinstance(number, int) or not 1 <= number <= rank:
             self.error(
@@ -248,6 +251,22 @@ class BodyStandard(BodyGeneric):
             return Value(hir.Constant(types.INT_LITERAL, bound, line), types.INT_LITERAL)
         assert isinstance(found.place, hir.VariablePlace)
         return Value(hir.Bound(found.place.variable, number, upper, types.DINT, line), types.DINT)
+
+    def _chosen_bound(self, upper: bool, found: PlaceMeaning, wanted: Value, node: ast.Expression) -> Value:
+        """A dimension that only run time knows."""
+        assert isinstance(found.place, hir.VariablePlace)
+        assert isinstance(found.type, hir.OpenArray)
+        self.mark_read(found.root)
+        line = self.line(node)
+        first = Value(hir.Constant(types.LINT, 1, line), types.LINT)
+        number = self.combine(
+            "-", Value(self.as_long(wanted, node, what="the dimension"), types.LINT), first, node
+        )
+        bounds = [
+            hir.Bound(found.place.variable, dimension, upper, types.DINT, line)
+            for dimension in range(1, found.type.rank + 1)
+        ]
+        return Value(hir.Intrinsic("MUX", [number.expr, *bounds], types.DINT, line), types.DINT)
 
     # -- functions with outputs only
 

@@ -20,6 +20,8 @@ from programs.symbols import (
 ELEMENTS_MAX = 1 << 28  # of one array: more than any state block holds
 
 
+# What CODESYS and TwinCAT call the library with the standard's blocks.
+_STANDARD_LIBRARIES = ("STANDARD", "TC2_STANDARD")
 _NOTHING = Resolved(types.UNKNOWN)
 
 
@@ -237,7 +239,10 @@ class TypeResolver(Enumerations):
         """The symbol of a type's dotted name: variables of the same name do not hide it."""
         parts = name.upper().split(".")
         if len(parts) > 1:
-            return self.context.lookup_path(Scope(scope.namespace), parts)
+            found = self.context.lookup_path(Scope(scope.namespace), parts)
+            if found is None and self.context.loose and parts[0] in _STANDARD_LIBRARIES and len(parts) == 2:
+                return self.context.standard_block(parts[1])
+            return found
         return scope.namespace.find_declared(parts[0]) or self.context.standard_block(parts[0])
 
     def type_names(self, scope: Scope) -> list[str]:

@@ -122,6 +122,7 @@ class Initial:
 @dataclass(frozen=True, slots=True)
 class AddressOf:
     path: str  # path of a symbol or instance in the block
+    pou: str = ""  # for an interface: the key of the instance's block
 
 
 # ---------------------------------------------------------------- variables and POUs

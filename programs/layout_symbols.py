@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from programs import hir
-from programs.layout import BlockLayout, Member, Types, element_count, is_aggregate, scalar_type
+from programs.layout import POINTER_SIZE, BlockLayout, Member, Types, element_count, is_aggregate, scalar_type
 from scan.abi import NUMPY_TYPE, Aggregate, IecType, Symbol
 
 FLOATS = (IecType.REAL, IecType.LREAL)
@@ -255,6 +255,9 @@ class Image:
             case hir.Interface():
                 if isinstance(value, hir.AddressOf):
                     self._write_scalar(offset, IecType.REF, self.addresses[value.path.lower()])
+                    if value.pou:
+                        number = self.types.pou_indices[value.pou] + 1  # as in the instance itself
+                        self._write_scalar(offset + POINTER_SIZE, IecType.ULINT, number)
             case _:
                 self._write_plain(offset, kind, value)
 

@@ -25,6 +25,7 @@ BAD_BITS = 0x8000_0000
 TICKS_1601_TO_1970 = 116_444_736_000_000_000  # of 100 ns
 
 Bytes = npt.NDArray[np.uint8]
+Pairs = list[tuple[int, int]]
 
 
 @dataclass(slots=True)
@@ -149,7 +150,8 @@ class Scalars:
         self._good = _record_dtype(value, source=stamps.source, server=stamps.server)
         self._bad = _record_dtype(None, source=stamps.source, server=stamps.server)
         # The last *reported* value: deadbands compare with it, not with the last sample (OPC 10000-4 §7.22.2).
-        self._last: npt.NDArray[np.generic] | None = None
+        self._last: npt.NDArray[np.generic] = np.zeros(len(items), self._good["value"])
+        self._seen = np.zeros(len(items), np.bool_)  # has been sampled before
         self._last_status = np.zeros(len(items), np.uint32)
         self._last_ticks = 0
 
@@ -167,8 +169,7 @@ class Scalars:
         (local,) = np.nonzero(changed)
         if len(local) == 0:
             return None
-        if self._last is None:
-            self._last = values.copy()
+        self._seen[local] = True
         self._last[local] = values[local]
         self._last_status[local] = status[self.rows[local]]
         local = local[self._reporting[local]]
@@ -177,8 +178,6 @@ class Scalars:
     def _changed(
         self, values: npt.NDArray[np.generic], status: npt.NDArray[np.uint32]
     ) -> npt.NDArray[np.bool_]:
-        if self._last is None:
-            return self._sampling.copy()
         if values.dtype.kind == "f":
             # NaN equals NaN here: a value that stays NaN has not changed.
             different = (values != self._last) & ~(np.isnan(values) & np.isnan(self._last))
@@ -189,8 +188,17 @@ class Scalars:
             distance = np.abs(values.astype(np.float64) - self._last.astype(np.float64))
             different &= ~banded | (distance > self._deadbands) | np.isnan(distance)
         different &= ~self._status_only
-        result: npt.NDArray[np.bool_] = self._sampling & (different | (status != self._last_status))
+        result: npt.NDArray[np.bool_] = self._sampling & (
+            ~self._seen | different | (status != self._last_status)
+        )
         return result
+
+    def adopt(self, before: Scalars, pairs: Pairs) -> None:
+        """Take over what was sampled last: ``pairs`` are (position here, position there)."""
+        if pairs:
+            here, there = np.array(pairs, np.intp).T
+            for name in ("_last", "_seen", "_last_status"):
+                getattr(self, name)[here] = getattr(before, name)[there]
 
     def _pack(
         self,
@@ -270,6 +278,11 @@ class Others:
             np.array(rows, np.intp), data_array, np.array(ends, np.int64), np.array(places, np.int64)
         )
 
+    def adopt(self, before: Others, pairs: Pairs) -> None:
+        """As ``Scalars.adopt``."""
+        for here, there in pairs:
+            self._last[here] = before._last[there]
+
     def _differs(self, item: Item, last: tuple[bytes, int] | None, data: bytes, code: int) -> bool:
         if last is None or last[1] != code or item.every_scan:
             return True
@@ -325,6 +338,11 @@ class Polled:
             return None
         joined = np.frombuffer(b"".join(parts), np.uint8).copy()
         return Pending(np.array(rows, np.intp), joined, np.array(ends, np.int64), np.array(places, np.int64))
+
+    def adopt(self, before: Polled, pairs: Pairs) -> None:
+        """As ``Scalars.adopt``."""
+        for here, there in pairs:
+            self._last[here] = before._last[there]
 
     def _pack(self, item: Item, value: ua.DataValue, data: bytes) -> tuple[bytes, int]:
         moments = []

@@ -12,6 +12,7 @@ FALSE, the newest replaces its predecessor; the overflow bit is set where the ga
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,8 @@ class ItemSet:
     _pending: list[Pending] = field(init=False, default_factory=list)
     _held: list[Pending] = field(init=False, default_factory=list)
     _holding: npt.NDArray[np.bool_] = field(init=False)
+    # Groups by kind, with the place of each item in its group.
+    _places: dict[object, tuple[Any, dict[int, int]]] = field(init=False, default_factory=dict)
     _queue_sizes: npt.NDArray[np.int64] = field(init=False)
     _discard_oldest: npt.NDArray[np.bool_] = field(init=False)
 
@@ -56,6 +59,7 @@ class ItemSet:
             makers: dict[object, type[Others | Polled]] = {"other": Others, "polled": Polled}
             group = makers.get(kind, Scalars)(chosen, rows, self.stamps)
             self._groups.append(group)
+            self._places[kind] = (group, {item.item_id: place for place, item in enumerate(chosen)})
 
     def sample(self, block: Bytes, status: npt.NDArray[np.uint32], wall_ns: int) -> npt.NDArray[np.intp]:
         """Queue what changed; the rows of what is to be reported.
@@ -102,11 +106,13 @@ class ItemSet:
             self._pending.append(parts[0])
         self._held = [parts[1]] if len(parts[1].rows) else []
 
-    def inherit(self, before: ItemSet) -> None:
-        """Take over the queue of the set that this one replaces, for the items that stay.
-
-        Their next sample reports them anew: one value too many is allowed, a lost one is not.
-        """
+    def inherit(self, before: ItemSet, fresh: set[int]) -> None:
+        """Take over queue and last values of the set that this one replaces; ``fresh`` items begin anew."""
+        for kind, (group, here) in self._places.items():
+            old, there = before._places.get(kind, (None, {}))
+            if old is not None:
+                both = (here.keys() & there.keys()) - fresh
+                group.adopt(old, [(here[item_id], there[item_id]) for item_id in both])
         place = {item.item_id: row for row, item in enumerate(self.items)}
         for name in ("_pending", "_held"):
             queue = getattr(before, name)

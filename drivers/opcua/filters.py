@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asyncua import ua
+from asyncua.ua.uaprotocol_auto import DataChangeFilter  # what the decoder makes; ua.DataChangeFilter derives from it
 
 _codes = ua.StatusCodes
 
@@ -23,7 +24,7 @@ def judge(wanted: Any, *, numeric: bool, span: float | None, value: bool) -> Lim
     """A DataChangeFilter (OPC 10000-4 §7.22.2) for a value that is a number or not, with an EURange or without."""
     if wanted is None or (isinstance(wanted, ua.ExtensionObject) and wanted.TypeId.is_null()):
         return Limits(_codes.Good, 0.0)
-    if not isinstance(wanted, ua.DataChangeFilter):
+    if not isinstance(wanted, DataChangeFilter):
         return Limits(_codes.BadMonitoredItemFilterUnsupported, 0.0)
     if not value:
         return Limits(_codes.BadFilterNotAllowed, 0.0)

@@ -59,6 +59,7 @@ class TagItems(MonitoredItemService):
         self._due: dict[tuple[float, int], float] = {}
         self._links: dict[int, set[int]] = {}  # triggering item -> items that it triggers
         self._stale = False
+        self._fresh: set[int] = set()  # items whose next value is reported whatever it is
 
     # ---------------------------------------------------------------- creating
 
@@ -178,6 +179,8 @@ class TagItems(MonitoredItemService):
         if (event_item := self.event_items.get(item_id)) is not None:
             event_item.reporting, event_item.enabled = reporting, sampling
         elif (item := self.items.get(item_id)) is not None:
+            if sampling and not item.sampling:
+                self._fresh.add(item_id)
             item.reporting, item.sampling = reporting, sampling
             self._stale = True
         else:
@@ -263,7 +266,7 @@ class TagItems(MonitoredItemService):
             before = self.sets.get(key)
             kept[key] = ItemSet(members, Stamps(bool(key[1] & 4), bool(key[1] & 8)))
             if before is not None:
-                kept[key].inherit(before)
+                kept[key].inherit(before, self._fresh)
         self.sets = kept
         self._gathers = {}
         for key, chosen in kept.items():
@@ -272,6 +275,7 @@ class TagItems(MonitoredItemService):
             self._gathers[key] = (np.array(rows, np.intp), scan.Gather(self._tags.view, symbols))
         self._due = {key: self._due.get(key, 0.0) for key in kept}
         self._stale = False
+        self._fresh = set()
 
     def sample(self) -> None:
         """Sample the sets that are due."""

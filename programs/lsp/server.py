@@ -16,13 +16,14 @@ from urllib.parse import unquote, urlsplit
 from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
 
-from programs.lsp import features
+from programs.libraries import LOCK, MANIFEST, read_vendored
+from programs.lsp import editing, features
 from programs.lsp.features import Outline, Span
 from programs.lsp.workspace import Workspace, problems_of
 from programs.parser import DIALECTS
-from programs.source import read_source
+from programs.source import decode, read_source
 from programs.user_blocks import SOURCE_BYTES_MAX, SUFFIX
-from scan.problem import Problem
+from scan.problem import Problem, TickworkError
 
 CHECK_DELAY_S = 0.3
 FILES_MAX = 2_000
@@ -63,6 +64,9 @@ class Server(LanguageServer):
         super().__init__("tickwork", VERSION, text_document_sync_kind=lsp.TextDocumentSyncKind.Incremental)
         self.program = Workspace(dialect)
         self.python: dict[str, bytes] = {}  # files with blocks that programs may call
+        self.vendored: dict[str, bytes] = {}  # the libraries of the plant
+        self.libraries: set[str] = set()  # paths of their files, for names
+        self.problems: dict[str, list[Problem]] = {}
         self.shown: set[str] = set()  # paths that the client shows problems of
         self.check_task: asyncio.Task[None] | None = None
 
@@ -87,9 +91,16 @@ class Server(LanguageServer):
     # ------------------------------------------------------------ files
 
     def load(self, folder: Path) -> None:
-        """All sources of a folder, as far as they can be read."""
+        """All sources of a folder and of its libraries, as far as they can be read."""
+        with contextlib.suppress(TickworkError, OSError):
+            self.vendored |= read_vendored(folder)
+        for name, data in self.vendored.items():
+            if not name.endswith((LOCK, MANIFEST)):
+                self.libraries.add(str(folder / name))
+                self.program.set(str(folder / name), decode(data))
         for path in sorted(folder.rglob("*.st"))[:FILES_MAX]:
-            self.reload(path)
+            if str(path) not in self.libraries:
+                self.reload(path)
         for path in sorted(folder.rglob("*.py"))[:FILES_MAX]:
             self.reload(path)
 
@@ -117,11 +128,15 @@ class Server(LanguageServer):
     async def _check(self) -> None:
         await asyncio.sleep(CHECK_DELAY_S)
         texts = self.program.texts()
-        problems = await asyncio.to_thread(problems_of, texts, self.program.dialect, dict(self.python))
+        own = {path: text for path, text in texts.items() if path not in self.libraries}
+        problems = await asyncio.to_thread(
+            problems_of, own, self.program.dialect, dict(self.python), dict(self.vendored)
+        )
         if texts == self.program.texts():
             self.publish(problems)
 
     def publish(self, problems: dict[str, list[Problem]]) -> None:
+        self.problems = problems
         for path in self.shown | set(problems):
             found = [self.diagnostic(path, problem) for problem in problems.get(path, ())]
             self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(_uri(path), found))
@@ -139,6 +154,17 @@ class Server(LanguageServer):
             code=problem.code,
             source="tickwork",
         )
+
+    def corrections(self, uri: str, problem: Problem) -> list[lsp.CodeAction]:
+        """What can be done about a problem with one edit."""
+        path = _path(uri)
+        diagnostic = self.diagnostic(path, problem)
+        found = []
+        for fix in editing.fixes(self.program.text(path), problem):
+            edit = lsp.TextEdit(self.range(Span(path, fix.start, fix.end)), fix.text)
+            changes = lsp.WorkspaceEdit(changes={uri: [edit]})
+            found.append(lsp.CodeAction(fix.title, lsp.CodeActionKind.QuickFix, [diagnostic], edit=changes))
+        return found
 
     # ------------------------------------------------------------ answers
 
@@ -191,6 +217,7 @@ def make(dialect: str = "auto") -> Server:
     _register_files(server)
     _register_questions(server)
     _register_edits(server)
+    _register_shown(server)
     return server
 
 
@@ -305,6 +332,49 @@ def _register_edits(server: Server) -> None:
         if laid_out is None or laid_out == text:
             return None
         return [lsp.TextEdit(server.range(Span(path, 0, len(text))), laid_out)]
+
+
+def _register_shown(server: Server) -> None:
+    legend = lsp.SemanticTokensLegend(list(editing.TOKEN_KINDS), list(editing.TOKEN_MODIFIERS))
+
+    @server.feature(lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, legend)
+    def tokens(params: lsp.SemanticTokensParams) -> lsp.SemanticTokens:
+        path = _path(params.text_document.uri)
+        data: list[int] = []
+        line, character = 0, 0
+        for one in editing.tokens(server.program, path):
+            found = server.range(Span(path, one.start, one.end))
+            if found.start.line != line:
+                line, character, step = found.start.line, 0, found.start.line - line
+            else:
+                step = 0
+            length = found.end.character - found.start.character
+            data += [step, found.start.character - character, length, one.kind, one.modifiers]
+            character = found.start.character
+        return lsp.SemanticTokens(data)
+
+    @server.feature(lsp.TEXT_DOCUMENT_FOLDING_RANGE)
+    def folds(params: lsp.FoldingRangeParams) -> list[lsp.FoldingRange]:
+        text = server.program.text(_path(params.text_document.uri))
+        return [
+            lsp.FoldingRange(one.first, one.last, kind=lsp.FoldingRangeKind.Comment if one.comment else None)
+            for one in editing.folds(text, server.program.dialect)
+        ]
+
+    @server.feature(lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions([lsp.CodeActionKind.QuickFix]))
+    def actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
+        uri = params.text_document.uri
+        return [
+            action
+            for problem in server.problems.get(_path(uri), ())
+            for action in server.corrections(uri, problem)
+            if _meet(action.diagnostics[0].range if action.diagnostics else params.range, params.range)
+        ]
+
+
+def _meet(one: lsp.Range, other: lsp.Range) -> bool:
+    """Whether two ranges have a line in common."""
+    return one.start.line <= other.end.line and other.start.line <= one.end.line
 
 
 def serve(dialect: str = "auto") -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from programs import ast
 from programs.check import check
+from programs.libraries import split
 from programs.lsp.names import Names
 from programs.lsp.occurrences import Occurrence, Occurrences, Scope
 from programs.parser import parse
@@ -108,14 +109,20 @@ class Workspace:
 
 
 def problems_of(
-    texts: dict[str, str], dialect: str, python: Mapping[str, bytes] | None = None
+    texts: dict[str, str],
+    dialect: str,
+    python: Mapping[str, bytes] | None = None,
+    vendored: Mapping[str, bytes] | None = None,
 ) -> dict[str, list[Problem]]:
     """What is wrong with a program, by path; a path without problems has an empty list. Touches nothing shared.
 
-    ``python`` are files whose blocks the program may call; what is wrong in them is not looked at.
+    ``python`` are files whose blocks the program may call; what is wrong in them is not looked at. ``vendored``: the
+    lock and the files of its libraries, as ``programs.libraries.read_vendored`` gives them.
     """
     found: dict[str, list[Problem]] = {path: [] for path in texts}
     sources = [Source(path, text) for path, text in texts.items()]
-    for problem in check(sources, dialect=dialect, blocks=read_blocks(python or {})[0]).problems:
+    libraries = split(vendored or {}).libraries
+    result = check(sources, dialect=dialect, blocks=read_blocks(python or {})[0], libraries=libraries)
+    for problem in result.problems:
         found.setdefault(problem.place.file, []).append(problem)
     return found

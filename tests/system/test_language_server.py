@@ -134,3 +134,22 @@ async def test_server_when_asked_to_format_then_one_edit_or_none(editor: Editor)
     edits = await editor.client.text_document_formatting_async(params)
     assert edits is not None
     assert [edit.new_text for edit in edits] == [MAIN]
+
+
+async def test_server_when_asked_what_to_show_then_tokens_folds_and_corrections(editor: Editor) -> None:
+    text = MAIN.replace("x := 1", "pp(Run := TRUE)")
+    editor.open("main.st", text)
+    (error,) = await editor.errors_at("main.st", [5])
+    document = lsp.TextDocumentIdentifier(editor.uri("main.st"))
+    tokens = await editor.client.text_document_semantic_tokens_full_async(lsp.SemanticTokensParams(document))
+    assert tokens is not None
+    assert list(tokens.data[:10]) == [0, 8, 4, 1, 1, 2, 4, 1, 9, 1]
+    folds = await editor.client.text_document_folding_range_async(lsp.FoldingRangeParams(document))
+    assert folds is not None
+    assert [(one.start_line, one.end_line) for one in folds] == [(0, 5), (1, 2)]
+    wanted = lsp.CodeActionParams(document, error.range, lsp.CodeActionContext([error]))
+    actions = await editor.client.text_document_code_action_async(wanted)
+    assert actions is not None
+    (action,) = actions
+    assert isinstance(action, lsp.CodeAction)
+    assert action.title == "Change to Pump"

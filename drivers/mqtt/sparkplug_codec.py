@@ -10,6 +10,7 @@ Any bytes give a payload or a ``SparkplugError``. Fields that are not known are 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,8 @@ from drivers.mqtt.sparkplug import (
 
 PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
 ITEMS_MAX = 1_000_000  # metrics, properties, cells: two bytes of message can be an object of two hundred
+COMPRESSED = "SPBV1.0_COMPRESSED"  # the uuid by which Eclipse Tahu marks a payload inside ``body``
+_ANY_HEADER = 32  # zlib's word for: look whether it is zlib or gzip
 DEPTH_MAX = 8  # templates in templates, property sets in property sets
 _U64 = (1 << 64) - 1
 _U32 = (1 << 32) - 1
@@ -60,11 +63,23 @@ def decode_payload(data: bytes) -> Payload:
     if len(data) > PAYLOAD_BYTES_MAX:
         raise SparkplugError(f"{len(data)} bytes, at most {PAYLOAD_BYTES_MAX} are taken")
     try:
-        return _payload(data)
+        payload = _payload(data)
+        return _payload(_inflated(payload.body)) if payload.uuid == COMPRESSED and payload.body else payload
+    except zlib.error:
+        raise SparkplugError("the compressed body is damaged") from None
     except (IndexError, struct.error):
         raise SparkplugError("the message ends in the middle of a field") from None
     except UnicodeDecodeError:
         raise SparkplugError("a text is not UTF-8") from None
+
+
+def _inflated(body: bytes) -> bytes:
+    """DEFLATE or GZIP, as Eclipse Tahu compresses; bounded, as a kilobyte may hold a gigabyte."""
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | _ANY_HEADER)
+    data = inflate.decompress(body, PAYLOAD_BYTES_MAX)
+    if inflate.unconsumed_tail or not inflate.eof:
+        raise SparkplugError("the compressed body is too large or not whole")
+    return data
 
 
 def _payload(data: bytes) -> Payload:

@@ -1,7 +1,7 @@
 """What the value of a metric means for its data type (Sparkplug 3.0.0 §6.4.16), both ways.
 
 Integers with a sign travel as two's complement in a field without one: of 32 bits up to Int32, of 64 for Int64.
-Readers are lenient where peers differ (UInt32 in the 64-bit field, Int8 in 8 bits), writers are not.
+Readers are lenient where peers differ (UInt32 in either field, Int8 in 8 bits), writers are not.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ ARRAY_FORMAT: dict[int, str] = {
 }  # fmt: skip
 # The field that holds a value of each data type.
 KIND_OF: dict[int, Kind] = {
-    **dict.fromkeys((T.INT8, T.INT16, T.INT32, T.UINT8, T.UINT16, T.UINT32), Kind.INT),
-    **dict.fromkeys((T.INT64, T.UINT64, T.DATETIME), Kind.LONG),
+    **dict.fromkeys((T.INT8, T.INT16, T.INT32, T.UINT8, T.UINT16), Kind.INT),
+    # UInt32 stands in the 64-bit field, as in the reference implementation and its TCK.
+    **dict.fromkeys((T.UINT32, T.INT64, T.UINT64, T.DATETIME), Kind.LONG),
     T.FLOAT: Kind.FLOAT, T.DOUBLE: Kind.DOUBLE, T.BOOLEAN: Kind.BOOLEAN,
     **dict.fromkeys(_TEXTS, Kind.STRING),
     **dict.fromkeys((T.BYTES, T.FILE, T.BOOLEANARRAY, T.STRINGARRAY, *ARRAY_FORMAT), Kind.BYTES),

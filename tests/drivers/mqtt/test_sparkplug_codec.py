@@ -201,7 +201,7 @@ def test_value_when_it_does_not_fit_then_refused(datatype: str, value: Any) -> N
 
 def test_value_when_peers_write_it_differently_then_read_all_the_same() -> None:
     assert from_wire(DataType.INT8, Kind.INT, 0xFF) == from_wire(DataType.INT8, Kind.INT, 0xFFFFFFFF) == -1
-    assert from_wire(DataType.UINT32, Kind.LONG, 7) == 7
+    assert from_wire(DataType.UINT32, Kind.LONG, 7) == from_wire(DataType.UINT32, Kind.INT, 7) == 7
     assert from_wire(DataType.INT32, Kind.LONG, 2**64 - 2) == -2
     for datatype, kind, raw in [("INT8", Kind.INT, 200 + 2**9), ("UINT8", Kind.INT, 256), ("INT16", Kind.DOUBLE, 1.0),
                                 ("BOOLEANARRAY", Kind.BYTES, b"\x09\0\0\0\xff"), ("STRINGARRAY", Kind.BYTES, b"a"),

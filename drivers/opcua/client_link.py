@@ -36,6 +36,7 @@ logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 SESSION_TIMEOUT_MS = 60_000
 CHANNEL_LIFETIME_MS = 600_000
 PASSWORD_SIZE_MAX = 4096
+CLOSE_S = 1.0
 _POLICIES = {
     "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,
     "Aes128_Sha256_RsaOaep": security_policies.SecurityPolicyAes128Sha256RsaOaep,
@@ -73,6 +74,9 @@ async def connect(remote: Remote, directory: pathlib.Path, *, name: str = "node"
     except CONNECT_ERRORS as error:
         await close(client)
         raise _refused(remote, error) from error
+    except asyncio.CancelledError:
+        await close(client)
+        raise
     return client
 
 
@@ -86,11 +90,30 @@ async def connected(remote: Remote, directory: pathlib.Path) -> AsyncIterator[Cl
 
 
 async def close(client: Client) -> None:
-    """Ends session and channel as well as the server lets us, within the client's own time-outs."""
-    with contextlib.suppress(Exception):
-        await client.disconnect()
-    with contextlib.suppress(Exception):
-        client.disconnect_socket()
+    """Ends session and channel, for a second at most: a server that is gone must not hold us up."""
+    protocol = client.uaclient.protocol
+    try:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.disconnect(), CLOSE_S)
+    finally:
+        _abandon(client, protocol)
+
+
+def _abandon(client: Client, protocol: Any) -> None:
+    """Whatever the library has left running or open: it forgets a socket that it has given up, without closing it."""
+    session = client.uaclient.session
+    tasks = (
+        client._supervisor_task,
+        client._stale_watchdog_task,
+        client._renew_channel_task,
+        session._publish_task,
+    )
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+    for one in (protocol, client.uaclient.protocol):
+        if one is not None and one.transport is not None:
+            one.transport.abort()
 
 
 async def endpoints(url: str, timeout_s: float) -> list[Any]:
@@ -100,6 +123,8 @@ async def endpoints(url: str, timeout_s: float) -> list[Any]:
         return list(await client.connect_and_get_server_endpoints())
     except CONNECT_ERRORS as error:
         raise _unreachable(url, error) from error
+    finally:
+        _abandon(client, client.uaclient.protocol)
 
 
 async def _secure(client: Client, remote: Remote, directory: pathlib.Path, name: str) -> None:

@@ -118,44 +118,49 @@ class RemoteSession:
 
     async def _run(self) -> None:
         backoff_s = BACKOFF_MIN_S
-        while True:
-            started_s = time.monotonic()
-            try:
-                why = await self._work()
-            except asyncio.CancelledError:
-                raise
-            except CONNECT_ERRORS as error:
-                why = describe(error)
-            except (
-                Exception
-            ) as error:  # a server may answer anything: this device is offline, the others go on
-                why = f"unexpected answer: {describe(error)}"
-            self.figures.failed(why)
-            self._lose_all(BAD_NO_COMMUNICATION)
-            self._enter("offline", why)
-            if time.monotonic() - started_s > STABLE_S:
-                backoff_s = BACKOFF_MIN_S
-            await asyncio.sleep(backoff_s * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
-            backoff_s = min(2 * backoff_s, self.device.backoff_max_ms / 1000)
+        try:
+            while True:
+                started_s = time.monotonic()
+                why = await self._why_lost()
+                self.figures.failed(why)
+                self._lose_all(BAD_NO_COMMUNICATION)
+                self._enter("offline", why)
+                await self._leave()
+                if time.monotonic() - started_s > STABLE_S:
+                    backoff_s = BACKOFF_MIN_S
+                await asyncio.sleep(backoff_s * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
+                backoff_s = min(2 * backoff_s, self.device.backoff_max_ms / 1000)
+        finally:
+            await self._leave()
+
+    async def _why_lost(self) -> str:
+        try:
+            return await self._work()
+        except CONNECT_ERRORS as error:
+            return describe(error)
+        except Exception as error:  # a server may answer anything: this device is offline, the others go on
+            return f"unexpected answer: {describe(error)}"
+
+    async def _leave(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            await close(client)
 
     async def _work(self) -> str:
         """One connection, from first to last; says why it ended."""
         self._enter("connecting", self.device.remote.url)
-        client = await connect(self.device.remote, self._directory, name=self._directory.parent.name)
-        try:
-            self._lost.clear()
-            client.connection_lost_callback = self._connection_lost
-            self._limits = await Limits.read(client)
-            reads = await node_ids(client, [one.node for one in self.device.reads])
-            await self.outputs.prepare(
-                client, await node_ids(client, [one.node for one in self.device.writes])
-            )
-            self.figures.connects += 1
-            polled = await self._subscribe(client, reads)
-            self._enter("online", f"{self.device.name} answers")
-            return await self._serve(client, polled)
-        finally:
-            await close(client)
+        self._lost.clear()
+        client = self._client = await connect(
+            self.device.remote, self._directory, name=self._directory.parent.name
+        )
+        client.connection_lost_callback = self._connection_lost
+        self._limits = await Limits.read(client)
+        reads = await node_ids(client, [one.node for one in self.device.reads])
+        await self.outputs.prepare(client, await node_ids(client, [one.node for one in self.device.writes]))
+        self.figures.connects += 1
+        polled = await self._subscribe(client, reads)
+        self._enter("online", f"{self.device.name} answers")
+        return await self._serve(client, polled)
 
     async def _connection_lost(self, _error: Exception) -> None:
         self._lost.set()

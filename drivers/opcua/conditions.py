@@ -1,7 +1,7 @@
 """Alarms as conditions (OPC 10000-9): events when their state changes, refresh, and the methods of operators.
 
-Where alarms come from is no matter here: a ``ConditionSource`` tells their states and takes orders. A condition is known
-by ``/Conditions/NAME``; it is no node that can be browsed, which OPC 10000-9 §4.2 leaves to the server.
+Where alarms come from is no matter here: a ``ConditionSource`` tells their states and takes orders. A condition is
+known by ``/Conditions/NAME``; it is no node that can be browsed, which OPC 10000-9 §4.2 leaves to the server.
 """
 
 from __future__ import annotations

@@ -13,15 +13,16 @@ from asyncua import ua
 import scan
 from scan.problem import fail
 
-from . import diagnostics, model_change, node_methods, server_state
+from . import diagnostics, history, model_change, node_methods, server_state
 from .certificates import TrustList, certificate_facts, ensure_certificate, own_certificate
 from .channel import StrictServer
 from .companion import Companion
 from .conditions import Conditions
-from .config import OpcUaConfig
+from .config import OpcUaConfig, apply_rules
 from .core import Core
 from .fixed import FixedNodes, Identity, build
 from .history import History
+from .history_buffer import HistoryBuffer
 from .node import Surroundings
 from .node_methods import NodeMethods
 from .program_nodes import ProgramNodes, namespace_uri
@@ -58,7 +59,8 @@ class OpcUaServer:
         self._server: StrictServer | None = None
         self._tags = Tags(view, 0)
         self._health = Health()
-        self._history = History()
+        self._buffer = HistoryBuffer(config.history, config.history_mb * 1024 * 1024)
+        self._sampled_at = 0.0
         self._conditions: Conditions | None = None
         self._follower: asyncio.Task[None] | None = None
         self._shown_at = 0.0
@@ -70,7 +72,7 @@ class OpcUaServer:
         files = await asyncio.to_thread(ensure_certificate, config.directory, config.node, config.hosts)
         users = UserManager(UserFile(config.directory / "users.toml"), config.anonymous)
         trust = None if config.trust_all else TrustList(files)
-        core = Core(self._tags, self._node.orders.write, users, trust, self._history)
+        core = Core(self._tags, self._node.orders.write, users, trust, History(self._tags, self._buffer))
         server = StrictServer(iserver=core)
         await server.init()
         server.set_server_name(f"Tickwork {config.node}")
@@ -111,6 +113,7 @@ class OpcUaServer:
                 self._view.refresh()
                 if self._view.alive:
                     self._seen_alive_at = time.monotonic()
+                self._sample_history()
                 self._tags.away = time.monotonic() - self._seen_alive_at > AWAY_S
                 if self._view.generation != self._tags.generation:
                     await self.rebind()
@@ -119,6 +122,12 @@ class OpcUaServer:
                     await self._server.follow_identity()
             except Exception:
                 log.exception("the address space could not be renewed")
+
+    def _sample_history(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._sampled_at >= self._config.history_ms / 1000 and self._config.history:
+            self._sampled_at = now_s
+            self._buffer.sample(self._tags)
 
     async def _listen(self, server: StrictServer) -> None:
         try:
@@ -138,17 +147,22 @@ class OpcUaServer:
             return
         core: Core = self._server.iserver
         application = self._view.application
-        tree = Tree(application.symbols, application.aggregates) if application is not None else Tree((), ())
+        rules = self._config.variables
+        tree = Tree((), ())
+        if application is not None:
+            tree = Tree(tuple(apply_rules(application.symbols, rules)), application.aggregates)
         index, companion = self._tags.index, core.space.companion
         version = application.digest[:16] if application is not None else ""
-        nodes = ProgramNodes(tree, companion, index, version=version)
+        nodes = ProgramNodes(tree, companion, index, version=version, historized=self._buffer.keeps)
         fixed = FixedNodes(companion, index)
         build(fixed, Identity(self._config.node), application.tasks if application is not None else ())
         diagnostics.build(fixed, self._view, self._node.devices())
         node_methods.build(fixed)
+        fixed.extra += history.links()
         before = core.space.program
         core.space.exchange(nodes, fixed)
         self._tags.bind(tree, nodes.types, self._view.generation)
+        self._buffer.bind(self._tags)
         core.subscription_service.rebind()
         changed = model_change.event(before, nodes, time.time_ns()) if before.version else None
         if changed is not None:

@@ -86,5 +86,5 @@ async def _history_read(processor: Any, _header: Any, body: Any) -> Any:
     params = struct_from_binary(ua.HistoryReadParameters, body)
     limits.check(len(params.NodesToRead), limits.HISTORY_MAX)
     response = ua.HistoryReadResponse()
-    response.Results = processor.iserver.history.read(params)
+    response.Results = processor.session.read_history(params)
     return response

@@ -12,6 +12,7 @@ from asyncua.common.utils import ServiceError
 
 from . import limits
 from .browsing import Points, View
+from .history import History
 from .limits import check
 from .methods import Methods
 from .plane import TagAttributes
@@ -31,6 +32,7 @@ class Session(StrictSession):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.points = Points()
+        self.history_points = Points()
         self.created = datetime.datetime.now(datetime.UTC)
         self.client_name = ""
 
@@ -76,6 +78,10 @@ class Session(StrictSession):
         check(len(params), limits.TRANSLATE_MAX)
         view: View = self.iserver.view
         return view.translate(params)
+
+    def read_history(self, params: Any) -> list[Any]:
+        history: History = self.iserver.history
+        return history.read(params, self.history_points)
 
     async def call(self, params: list[Any]) -> list[Any]:
         check(len(params), limits.CALL_MAX)

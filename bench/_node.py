@@ -1,11 +1,9 @@
-"""A whole node for the benchmarks, and clients that may not lengthen its scan: Modbus flat out, OPC UA subscribed."""
+"""A whole node for the benchmarks, and a Modbus client that asks it flat out."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import multiprocessing
 import pathlib
 import socket
 import subprocess
@@ -49,15 +47,25 @@ def free_port() -> int:
 class Node:
     """A running node with a task of 1 ms, a Modbus and an OPC UA server."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, program: str, supervisor: str) -> None:
         self.modbus_port, self.opcua_port = free_port(), free_port()
         self._folder, self._state = folder, folder / "state"
-        (folder / "main.st").write_text(PROGRAM)
+        self.node_id = ""
+        (folder / "main.st").write_text(program)
         (folder / "plant.toml").write_text(
             '[node]\nname = "bench"\n\n[program]\nsources = ["*.st"]\n\n'
             f"[opcua]\nport = {self.opcua_port}\ninsecure = true\nanonymous = true\n\n"
             f"[modbus-server]\nport = {self.modbus_port}\n"
+            + (f'[supervisor]\nurl = "{supervisor}"\n' if supervisor else "")
         )
+
+    def enrol(self, url: str, token: pathlib.Path) -> None:
+        command = [
+            TICKWORK, "enrol", str(self._folder), "--to", url, "--token-file", str(token), "--state", str(self._state),
+            "--json",
+        ]  # fmt: skip
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        self.node_id = json.loads(done.stdout)["node_id"]
 
     def start(self) -> subprocess.Popen[bytes]:
         command = [TICKWORK, "run", str(self._folder), "--state", str(self._state)]
@@ -87,9 +95,13 @@ class Node:
 
 
 @contextlib.contextmanager
-def running_node() -> Iterator[Node]:
+def running_node(
+    program: str = PROGRAM, *, supervisor: str = "", token: pathlib.Path | None = None
+) -> Iterator[Node]:
     with tempfile.TemporaryDirectory() as name:
-        node = Node(pathlib.Path(name))
+        node = Node(pathlib.Path(name), program, supervisor)
+        if token is not None:
+            node.enrol(supervisor, token)
         process = node.start()
         try:
             yield node
@@ -110,46 +122,3 @@ def read_modbus_flat_out(port: int, count: object) -> None:
             while len(answer) < 209:
                 answer += client.recv(512)
             count.value += 1  # type: ignore[attr-defined]
-
-
-def subscribe_opcua(port: int, count: object) -> None:
-    asyncio.run(_subscribe(port, count))
-
-
-async def _subscribe(port: int, count: object) -> None:
-    from asyncua import Client
-
-    class Seen:
-        def datachange_notification(self, *_: object) -> None:
-            count.value += 1  # type: ignore[attr-defined]
-
-    async with Client(f"opc.tcp://127.0.0.1:{port}/tickwork") as client:
-        index = await client.get_namespace_index("urn:tickwork:bench")
-        names = ("Main.Step", "Main.Wave", "Main.Timer.ET", "Counter")
-        nodes = [client.get_node(f"ns={index};s={name}") for name in names]
-        subscription = await client.create_subscription(100, Seen())
-        await subscription.subscribe_data_change(nodes)
-        await asyncio.Event().wait()
-
-
-@contextlib.contextmanager
-def clients(node: Node) -> Iterator[tuple[object, object]]:
-    """Both clients; yields their counters, and fails if one of them got nothing."""
-    context = multiprocessing.get_context("fork")
-    reads, changes = context.Value("q", 0), context.Value("q", 0)
-    processes = [
-        context.Process(target=read_modbus_flat_out, args=(node.modbus_port, reads), daemon=True),
-        context.Process(target=subscribe_opcua, args=(node.opcua_port, changes), daemon=True),
-    ]
-    for process in processes:
-        process.start()
-    limit = time.monotonic() + 30
-    while (reads.value == 0 or changes.value == 0) and time.monotonic() < limit:
-        time.sleep(0.05)
-    try:
-        assert reads.value and changes.value, "a client got no answer"
-        yield reads, changes
-    finally:
-        for process in processes:
-            process.kill()
-            process.join()

@@ -21,14 +21,35 @@ from scan.statistics import bucket_bounds_ns
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 EMPTY_IR = "define i32 @main(ptr %block, ptr %context) { ret i32 0 }"
+STEADY_IR = """
+define i32 @main(ptr %block, ptr %context) {
+entry:
+  br label %loop
+loop:
+  %n = phi i64 [ 0, %entry ], [ %next, %loop ]
+  call void asm sideeffect "", "r"(i64 %n)
+  %next = add i64 %n, 1
+  %more = icmp ult i64 %next, 30000
+  br i1 %more, label %loop, label %done
+done:
+  ret i32 0
+}
+"""
 
 
-def empty_application(*, input_bytes: int, output_bytes: int, period_ns: int) -> Application:
+def steady_application(*, period_ns: int) -> Application:
+    """One that computes in registers alone, about ten microseconds: only the machine can lengthen it."""
+    return empty_application(input_bytes=0, output_bytes=0, period_ns=period_ns, code_ir=STEADY_IR)
+
+
+def empty_application(
+    *, input_bytes: int, output_bytes: int, period_ns: int, code_ir: str = EMPTY_IR
+) -> Application:
     """An application with process images and nothing to do."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    code = machine.emit_object(llvm.parse_assembly(EMPTY_IR))
+    code = machine.emit_object(llvm.parse_assembly(code_ir))
     size = HEADER_SIZE + input_bytes + output_bytes
     return Application(
         abi=ABI_VERSION,

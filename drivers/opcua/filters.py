@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from asyncua import ua
-from asyncua.ua.uaprotocol_auto import DataChangeFilter  # what the decoder makes; ua.DataChangeFilter derives from it
+
+# What the decoder makes; ua.DataChangeFilter is a class derived from it.
+from asyncua.ua.uaprotocol_auto import DataChangeFilter
 
 _codes = ua.StatusCodes
 

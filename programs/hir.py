@@ -32,6 +32,17 @@ class Elementary:
     low: int | None = None
     high: int | None = None
 
+    def __eq__(self, other: object) -> bool:
+        """As a dataclass compares, but quickly: the checker does nothing so often."""
+        if self is other:
+            return True
+        if other.__class__ is not Elementary:
+            return NotImplemented
+        assert isinstance(other, Elementary)
+        if self.type is not other.type:
+            return False
+        return self.name == other.name and self.low == other.low and self.high == other.high
+
 
 @dataclass(frozen=True, slots=True)
 class String:

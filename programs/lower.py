@@ -27,7 +27,7 @@ _STACK_UNIT_BYTES = 1024
 INLINE_INSTRUCTIONS_MAX = 80
 BACKGROUND_PRIORITY = 65_535
 # Symbols that the binding module defines itself, besides the dispatch tables.
-_OWN = ('@"f.$tasks"', '@"k.limit"', '@"k.pous"')
+_OWN = ('@"f.$tasks"', "@fault", '@"k.limit"', '@"k.pous"')
 
 
 @dataclass(slots=True)
@@ -250,8 +250,8 @@ class Binding:
         for table in sorted(tables):
             lines.append(self._table(table))
         for key, number in self.numbers.items():
-            lines.append(_fault_function(key, number, self.program.pous[key].line))
-        lines.append(_fault_function("$tasks", -1, 0))
+            lines.append(_fault_place(key, number, self.program.pous[key].line))
+        lines += [_fault_place("$tasks", -1, 0), _fault_function()]
         lines.append(f"@{quoted('k.limit')} = constant i64 {self.shared.layout.size - HEADER_SIZE}")
         lines.append(f"@{quoted('k.pous')} = constant i64 {len(self.numbers)}")
         defined = {symbol_of(key) for key in self.numbers} | tables
@@ -282,10 +282,10 @@ class Binding:
         if "abstract" in self.module.declarations:
             return ""
         self.module.declare("abstract", "")
-        code = int(Fault.ABSTRACT_CALL)
+        arguments = f'ptr %ctx, i32 {int(Fault.ABSTRACT_CALL)}, i32 0, i64 0, ptr @"f.$tasks"'
         return (
             f"\ndefine internal i32 @abstract(ptr %base, ptr %ctx) {{\n"
-            f'  %s = call i32 @"f.$tasks"(ptr %ctx, i32 {code}, i32 0, i64 0)\n  ret i32 %s\n}}'
+            f"  %s = call i32 @fault({arguments})\n  ret i32 %s\n}}"
         )
 
     def _implementation(self, key: str, method: str) -> str:
@@ -405,24 +405,31 @@ def _joined(ranges: list[tuple[int, int]]) -> tuple[Region, ...]:
     return tuple(joined)
 
 
-def _fault_function(key: str, number: int, first_line: int) -> str:
-    """Records the first fault of a scan: code, POU, line (given relative to the POU's first), detail."""
+def _fault_function() -> str:
+    """Records the first fault of a scan: code, POU, line, detail. ``where``: the POU's number and its first line."""
     fields = {
         name: context_offset(name) for name in ("fault_code", "fault_pou", "fault_line", "fault_detail")
     }
     return f"""
-define i32 @{quoted(f"f.{key}")}(ptr %ctx, i32 %code, i32 %line, i64 %detail) cold noinline {{
+define i32 @fault(ptr %ctx, i32 %code, i32 %line, i64 %detail, ptr %where) cold noinline {{
+  %number = load i32, ptr %where
+  %second = getelementptr i8, ptr %where, i64 4
+  %first = load i32, ptr %second
   %c = getelementptr i8, ptr %ctx, i64 {fields["fault_code"]}
   store i32 %code, ptr %c
   %p = getelementptr i8, ptr %ctx, i64 {fields["fault_pou"]}
-  store i32 {number}, ptr %p
+  store i32 %number, ptr %p
   %l = getelementptr i8, ptr %ctx, i64 {fields["fault_line"]}
-  %n = add i32 %line, {first_line}
+  %n = add i32 %line, %first
   store i32 %n, ptr %l
   %d = getelementptr i8, ptr %ctx, i64 {fields["fault_detail"]}
   store i64 %detail, ptr %d
   ret i32 %code
 }}"""
+
+
+def _fault_place(key: str, number: int, first_line: int) -> str:
+    return f"@{quoted(f'f.{key}')} = constant {{ i32, i32 }} {{ i32 {number}, i32 {first_line} }}"
 
 
 def instruction_count(module: Module) -> int:

@@ -12,30 +12,41 @@ from dataclasses import dataclass, field
 
 from programs import hir
 
-_FIELDS: dict[type, tuple[str, ...]] = {hir.Constant: ()}
 # Fields that never hold a statement, expression or place.
 _PLAIN = {
     "type", "line", "op", "kind", "name", "method", "member", "pou", "variable", "width", "index", "dimension", "upper",
     "virtual", "array", "measured",
 }  # fmt: skip
-_LEAVES = (str, int, float, bool, type(None), hir.Variable, hir.Elementary, hir.Enum, hir.String)
-_TYPES = (hir.Array, hir.OpenArray, hir.Struct, hir.Ref, hir.Instance, hir.Interface)
+_LEAVES = (
+    str, int, float, bool, type(None), hir.Variable, hir.Elementary, hir.Enum, hir.String, hir.Array, hir.OpenArray,
+    hir.Struct, hir.Ref, hir.Instance, hir.Interface,
+)  # fmt: skip
+# By class: what holds further nodes, the last first; None for what is no node.
+_FIELDS: dict[type, tuple[str, ...] | None] = {hir.Constant: (), **dict.fromkeys(_LEAVES)}
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    names = tuple(one.name for one in dataclasses.fields(kind) if one.name not in _PLAIN)
+    return tuple(reversed(names))
 
 
 def walk(node: object) -> Iterator[object]:
     """All statements, expressions and places below a node or list, parents first."""
     stack = [node]
+    pop, push, extend = stack.pop, stack.append, stack.extend
     while stack:
-        current = stack.pop()
-        if isinstance(current, list | tuple):
-            stack.extend(reversed(current))
-        elif not isinstance(current, _LEAVES + _TYPES):
+        current = pop()
+        kind = current.__class__
+        if kind is list or kind is tuple:
+            extend(reversed(current))  # type: ignore[call-overload]
+            continue
+        if kind not in _FIELDS:
+            _FIELDS[kind] = _fields(kind)
+        names = _FIELDS[kind]
+        if names is not None:
             yield current
-            kind = type(current)
-            if kind not in _FIELDS:
-                names = (one.name for one in dataclasses.fields(current))  # type: ignore[arg-type]
-                _FIELDS[kind] = tuple(name for name in names if name not in _PLAIN)
-            stack.extend(getattr(current, name) for name in reversed(_FIELDS[kind]))
+            for name in names:
+                push(getattr(current, name))
 
 
 def root(place: hir.Place) -> hir.Place:
@@ -57,6 +68,12 @@ class PouEffects:
     loops: bool = False
 
 
+# The nodes that have an effect: all others are passed over.
+_NOTED = {
+    hir.Assign, hir.For, hir.While, hir.Repeat, hir.Call, hir.CallBlock, hir.Address, hir.ToInterface,
+}  # fmt: skip
+
+
 class Effects:
     """Effects of each POU, and of each task when asked."""
 
@@ -66,15 +83,13 @@ class Effects:
         self.recursive = self._find_recursive()
 
     def _of_pou(self, pou: hir.Pou) -> PouEffects:
-        effects = PouEffects()
-        for node in walk(pou.body):
-            self._note(effects, node)
-        return effects
+        return self.of_nodes(pou.body)
 
     def of_nodes(self, nodes: object) -> PouEffects:
         effects = PouEffects()
         for node in walk(nodes):
-            self._note(effects, node)
+            if node.__class__ in _NOTED:
+                self._note(effects, node)
         return effects
 
     def _note(self, effects: PouEffects, node: object) -> None:

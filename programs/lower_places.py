@@ -115,9 +115,10 @@ class Places(Body):
                 self.phi(kind, *((fault[index], fault[3]) for fault in self._faults))
                 for index, kind in enumerate(("i32", "i32", "i64"))
             )
-            name = "@" + quoted(f"f.{self.pou.key}")
-            self.module.declare(name, f"declare i32 {name}(ptr, i32, i32, i64) cold")
-            status = self.op(f"call i32 {name}(ptr %ctx, i32 {code}, i32 {line}, i64 {detail})")
+            where = "@" + quoted(f"f.{self.pou.key}")
+            self.module.declare(where, f"{where} = external constant {{ i32, i32 }}")
+            self.module.declare("@fault", "declare i32 @fault(ptr, i32, i32, i64, ptr) cold")
+            status = self.op(f"call i32 @fault(ptr %ctx, i32 {code}, i32 {line}, i64 {detail}, ptr {where})")
             self._failures.append((status, "fault"))
             self.jump("failed")
         if self._failures:

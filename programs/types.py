@@ -134,7 +134,7 @@ def is_aggregate(kind: hir.Type) -> bool:
 
 def stripped(kind: hir.Type) -> hir.Type:
     """The type of a value read from a place of ``kind``: without alias name and subrange."""
-    if isinstance(kind, hir.Elementary) and kind not in LITERALS and (kind.name or kind.low is not None):
+    if isinstance(kind, hir.Elementary) and (kind.name or kind.low is not None) and kind not in LITERALS:
         return ELEMENTARY[kind.type.name]
     return kind
 

@@ -220,6 +220,9 @@ def trace(
         pathlib.Path | None,
         typer.Option("--program", "-p", help="Plant folder or artifact that ran, to name the statement."),
     ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Name the lines that each shown scan executed.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Look into a recording: values at a scan, steps around it, the first scan of a condition, the last writer.
@@ -236,7 +239,10 @@ def trace(
         change = tracer.last_change(symbol.path, number)
         _show_change(recording, symbol.path, number, change, program)
         return
-    _show_moments(tracer, moment, variables or [], back, forward)
+    executed = _Executed(recording, tracer, number - back, program) if lines else None
+    if executed is not None:
+        moment = _moment(tracer, number, "", "")
+    _show_moments(tracer, moment, variables or [], back, forward, executed)
 
 
 def _moment(tracer: Trace, scan: int, time: str, when: str) -> Moment:
@@ -257,14 +263,52 @@ def _moment(tracer: Trace, scan: int, time: str, when: str) -> Moment:
     return found
 
 
-def _show_moments(tracer: Trace, moment: Moment, variables: list[str], back: int, forward: int) -> None:
+class _Executed:
+    """The lines that each shown scan executed; none where the sources are not to be had."""
+
+    def __init__(
+        self, recording: pathlib.Path, tracer: Trace, first: int, program: pathlib.Path | None
+    ) -> None:
+        from runtime.trace_writer import Sources, find_sources
+
+        moment, before = tracer.step(max(first, tracer.span[0]))
+        self._before: bytes | None = before.tobytes()
+        self._begin = moment.scan
+        application = moment.checkpoint.application
+        self._sources = Sources(program) if program is not None else find_sources(recording, application)
+
+    def of(self, moment: Moment) -> dict[str, list[int]]:
+        """Of a moment; they are asked in their order, as each begins with the state that the one before left."""
+        before, self._before = self._before, moment.engine.block.tobytes()
+        if self._sources is None or before is None or moment.scan < self._begin:
+            return {}
+        if self._sources.digest != moment.checkpoint.application:
+            return {}  # another program ran then
+        return self._sources.executed(moment, before)
+
+
+def _show_moments(
+    tracer: Trace,
+    moment: Moment,
+    variables: list[str],
+    back: int,
+    forward: int,
+    executed: _Executed | None,
+) -> None:
     center = moment.scan
     paths = [moment.engine.symbol(path).path for path in variables]
     paths = paths or [one.path for one in moment.engine.application.symbols if one.access != "none"]
-    rows = [_row(one, paths) for one in _around(tracer, moment, back, forward)]
+    rows = []
+    for one in _around(tracer, moment, back, forward):
+        lines = {"lines": executed.of(one)} if executed is not None else {}
+        rows.append({**_row(one, paths), **lines})
     if console.is_json():
-        console.give({"scan": center, "scans": rows})
+        first, last = tracer.span
+        console.give({"scan": center, "first": first, "last": last, "scans": rows})
         return
+    for row in rows if executed is not None else ():
+        for file, numbers in row["lines"].items():
+            console.say(f"scan {row['scan']}, {file}: {', '.join(map(str, numbers))}")
     if len(rows) == 1:
         console.say(f"scan {center}, {rows[0]['time']}, task {', '.join(moment.tasks)}")
         table = Table("variable", "value")

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 import programs
 import scan
-from runtime import control
+from runtime import control, gate_trace
 from runtime.alarm_desk import AlarmDesk
 from runtime.commander import Commander
 from runtime.facts import Facts, GateJob
@@ -269,6 +269,8 @@ class GateLink:
             if order.kind == "artifact":
                 path = self._state.artifact(self._facts().artifact)
                 return Fetched(order.id, await asyncio.to_thread(path.read_bytes))
+            if order.kind == "trace" and order.question is not None:
+                return Fetched(order.id, await gate_trace.answer(order.question, self._state.recordings))
             return Fetched(order.id, b"", Problem("LK4011", f"this node cannot hand out a {order.kind}"))
         except TickworkError as error:
             return Fetched(order.id, b"", error.problems[0])

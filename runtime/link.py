@@ -321,12 +321,26 @@ class Deploy(_Message, frozen=True):
     signature: bytes = b""  # Ed25519 by the supervisor's key over ARTIFACT_SIGNED + digest
 
 
+class TraceQuestion(msgspec.Struct, frozen=True):
+    """A question to the node's recording, with the meaning of the options of ``tickwork trace``."""
+
+    variables: tuple[str, ...] = ()
+    scan: int = 0  # 0: the last one
+    time: str = ""  # ISO 8601
+    when: str = ""  # a condition
+    back: int = 0
+    forward: int = 0
+    why: str = ""  # a variable: its last change until the scan
+    lines: bool = False  # with the statements that the scan executed
+
+
 class Fetch(_Message, frozen=True):
-    """Asks for something that the node keeps: kind "values" (paths in ``what``), "artifact", "recording", "log"."""
+    """Asks for something that the node keeps: kind "values" (paths in ``what``), "artifact", "trace"."""
 
     id: str
-    kind: Literal["values", "artifact", "recording", "log"]
+    kind: Literal["values", "artifact", "trace", "recording", "log"]
     what: tuple[str, ...] = ()
+    question: TraceQuestion | None = None  # of kind "trace"
 
 
 Up = Hello | Describe | Batch | Journal | Status | CommandResult | DeployState | Fetched | Alarms | AlarmTable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,10 @@ from programs.evaluate_memory import Pointer, Value
 from scan import layout as w
 from scan.abi import Region, Symbol
 from scan.problem import TickworkError, fail
-from scan.trace import Change
+from scan.trace import Change, Moment
 from scan.view import bit_mask
+
+Run = tuple[str, int, int, int]  # task, scan, IEC time and wall time (ns) of an executed scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,20 @@ class _Watcher(Evaluator):
         self._look(getattr(statement, "line", 0))
 
 
+class _Path(Evaluator):
+    """An evaluator that keeps which statements it executed."""
+
+    def __init__(self, program: hir.Program) -> None:
+        super().__init__(program)
+        self.lines: dict[str, set[int]] = {}
+
+    def statement(self, statement: hir.Statement) -> None:
+        line = getattr(statement, "line", 0)
+        if line:
+            self.lines.setdefault(self.frames[-1].pou.file, set()).add(line)
+        super().statement(statement)
+
+
 class Sources:
     """The checked program of a plant folder or an artifact."""
 
@@ -82,38 +99,60 @@ class Sources:
         """The statement that gave the variable its new value; None when no statement did."""
         moment = change.moment
         self.require(moment.checkpoint.application)
-        scans = [one for one in moment.records if one.kind == w.RECORD_SCAN]
-        runs = tuple(
-            (task, one.scan, one.now_ns, int(one.words[w.RECORD_HEAD_WORDS]))
-            for one, task in zip(scans, moment.tasks, strict=True)
-        )
         after = moment.engine.block.tobytes()
-        return self.writer_of(path, change.block.tobytes(), after, runs, moment.engine.application.inputs)
+        inputs = moment.engine.application.inputs
+        return self.writer_of(path, change.block.tobytes(), after, _runs(moment), inputs)
+
+    def executed(self, moment: Moment, before: bytes) -> dict[str, list[int]]:
+        """The lines of each file whose statements ran in the scan that led from ``before`` to the moment."""
+        self.require(moment.checkpoint.application)
+        path = _Path(self._program)
+        self._play(
+            path, before, moment.engine.block.tobytes(), _runs(moment), moment.engine.application.inputs
+        )
+        return {file: sorted(lines) for file, lines in sorted(path.lines.items())}
 
     def writer_of(
         self,
         path: str,
         before: bytes,
         after: bytes,
-        runs: tuple[tuple[str, int, int, int], ...],
+        runs: tuple[Run, ...],
         inputs: Region,
     ) -> Writer | None:
-        """The last statement that changed a variable from a state on, with %I as in the state after.
-
-        ``runs`` are task, scan, IEC time and wall time of each scan.
-        """
+        """The last statement that changed a variable from a state on, with %I as in the state after."""
         watcher = _Watcher(self._program)
-        watcher.block[:] = np.frombuffer(before, np.uint8)
-        end = inputs.offset + inputs.size
-        watcher.block[inputs.offset : end] = np.frombuffer(after, np.uint8)[inputs.offset : end]
-        watcher.watch(watcher.symbols[path.lower()])
-        for task, scan, now_ns, wall_ns in runs:
-            watcher.context.wall_ns, watcher.context.scan = wall_ns, scan
-            watcher.scan(now_ns, task)
+        self._play(watcher, before, after, runs, inputs, lambda: watcher.watch(watcher.symbols[path.lower()]))
         if watcher.writer is None:
             return None
         pou, line = watcher.writer
         return Writer(pou, self._program.pous[pou].file if pou in self._program.pous else "", line)
+
+    @staticmethod
+    def _play(
+        evaluator: Evaluator,
+        before: bytes,
+        after: bytes,
+        runs: tuple[Run, ...],
+        inputs: Region,
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Executes the scans from a state on; ``begin`` is called when the state and the inputs are in place."""
+        evaluator.block[:] = np.frombuffer(before, np.uint8)
+        end = inputs.offset + inputs.size
+        evaluator.block[inputs.offset : end] = np.frombuffer(after, np.uint8)[inputs.offset : end]
+        begin()
+        for task, scan, now_ns, wall_ns in runs:
+            evaluator.context.wall_ns, evaluator.context.scan = wall_ns, scan
+            evaluator.scan(now_ns, task)
+
+
+def _runs(moment: Moment) -> tuple[Run, ...]:
+    scans = [one for one in moment.records if one.kind == w.RECORD_SCAN]
+    return tuple(
+        (task, one.scan, one.now_ns, int(one.words[w.RECORD_HEAD_WORDS]))
+        for one, task in zip(scans, moment.tasks, strict=True)
+    )
 
 
 def find_sources(recording: pathlib.Path, application: str) -> Sources | None:

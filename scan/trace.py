@@ -94,6 +94,17 @@ class Trace:
             expected=f"a scan from {first} to {last}, outside of gaps", found=str(scan),
         )  # fmt: skip
 
+    def step(self, scan: int) -> tuple[Moment, Bytes]:
+        """As ``at``, with the state before that scan."""
+        wanted = self.at(scan).scan
+        stretch = next(one for one in reversed(self._stretches) if one.start.scan < wanted <= _last_scan(one))
+        before = self._engines.at(stretch.start).block.copy()
+        for moment in self._run(stretch):
+            if moment.scan == wanted:
+                return moment, before
+            before = moment.engine.block.copy()
+        raise AssertionError("the scan was there a moment ago")
+
     def at_time(self, wall_ns: int) -> Moment:
         """The state after the last scan that began at or before a time. Raises TickworkError SC4006."""
         for stretch in reversed(self._stretches):

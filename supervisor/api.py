@@ -17,6 +17,7 @@ from supervisor.api_call import Call, Operation
 from supervisor.api_fleet import OPERATIONS as FLEET
 from supervisor.api_people import OPERATIONS as PEOPLE
 from supervisor.api_programs import OPERATIONS as PROGRAMS
+from supervisor.api_recordings import OPERATIONS as RECORDINGS
 from supervisor.api_screens import OPERATIONS as SCREENS
 from supervisor.guard import access
 from supervisor.model import Role
@@ -24,7 +25,7 @@ from supervisor.openapi import document
 from supervisor.problems import not_understood
 
 PREFIX = "/api/v1"
-OPERATIONS: tuple[Operation, ...] = (*FLEET, *ALARMS, *PROGRAMS, *SCREENS, *PEOPLE)
+OPERATIONS: tuple[Operation, ...] = (*FLEET, *ALARMS, *PROGRAMS, *SCREENS, *RECORDINGS, *PEOPLE)
 
 
 def api_routes() -> list[BaseRoute]:

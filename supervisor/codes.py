@@ -36,6 +36,7 @@ CODES: dict[str, str] = {
     "SV4006": "Command not possible",
     "SV4007": "Command outcome uncertain",
     "SV4008": "File name not allowed",
+    "SV4009": "The runtime gave no answer",
     "SV5001": "Port not available",
     "SV5002": "Data directory in use",
     "SV5003": "Data directory not usable",

@@ -57,6 +57,7 @@ from supervisor.keys import use_enrolment_token
 from supervisor.model import Actor, Role
 from supervisor.node_state import NodeState
 from supervisor.problems import exists_already, not_understood
+from supervisor.recordings import RecordingService
 from supervisor.secrets_store import digest_of
 
 HELLO_TIMEOUT_S = 10
@@ -79,6 +80,7 @@ class LinkServer:
         commands: CommandService,
         deployments: DeploymentService,
         alarms: AlarmService,
+        recordings: RecordingService,
         mark_of: Callable[[str, str], int],
         public_key: str,
         now_ns: Callable[[], int],
@@ -88,6 +90,7 @@ class LinkServer:
         self.commands = commands
         self.deployments = deployments
         self.alarms = alarms
+        self.recordings = recordings
         self.mark_of = mark_of
         self._public_key = public_key
         self.now_ns = now_ns
@@ -282,7 +285,7 @@ class LinkSession:
             case DeployState():
                 await self._server.deployments.progressed(node.node_id, message)
             case Fetched():
-                log.debug("%s answered a request that nobody waits for", node.name)
+                self._server.recordings.fetched(node.node_id, message)
             case _:
                 raise _broken(type(message).__name__)
 

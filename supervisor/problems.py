@@ -29,6 +29,7 @@ _STATUS = {
     "SV3003": 403,
     "SV4002": 503,
     "SV4004": 409,
+    "SV4009": 503,
 }
 _REFUSED = 422  # the request was understood; what it carries has problems (programs, archives, values)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from runtime.link import TraceQuestion
 from supervisor.alarm_model import (
     AlarmCounts,
     AlarmFilter,
@@ -60,6 +61,7 @@ from supervisor.model import (
     Value,
     Version,
 )
+from supervisor.recordings import Look, Why
 from supervisor.screens import Screen, ScreenDetail
 
 
@@ -322,9 +324,7 @@ class Alarms(Protocol):
         work_order: str = "",
     ) -> OrderResult: ...
 
-    async def attempt(
-        self, actor: Actor, node_id: str, text: str, *, from_ns: int, to_ns: int
-    ) -> Trial: ...
+    async def attempt(self, actor: Actor, node_id: str, text: str, *, from_ns: int, to_ns: int) -> Trial: ...
 
     async def versions(self, actor: Actor, node_id: str) -> tuple[DefinitionVersion, ...]: ...
 
@@ -333,6 +333,14 @@ class Alarms(Protocol):
     async def define(
         self, actor: Actor, node_id: str, text: str, *, message: str = ""
     ) -> DefinitionVersion: ...
+
+
+class Recordings(Protocol):
+    """What a runtime recorded, asked over its link: state of any scan, its executed lines, and why a value changed."""
+
+    async def look(self, actor: Actor, node_id: str, question: TraceQuestion) -> Look: ...
+
+    async def why(self, actor: Actor, node_id: str, path: str, scan: int) -> Why: ...
 
 
 class System(Protocol):
@@ -362,6 +370,7 @@ class Services:
     system: System
     alarms: Alarms
     screens: Screens
+    recordings: Recordings
 
 
 __all__ = [
@@ -387,6 +396,7 @@ __all__ = [
     "Gap",
     "History",
     "Login",
+    "Look",
     "Page",
     "People",
     "Plan",
@@ -394,6 +404,7 @@ __all__ = [
     "Programs",
     "Project",
     "ProjectDetail",
+    "Recordings",
     "Role",
     "Runtime",
     "RuntimeDetail",
@@ -411,8 +422,10 @@ __all__ = [
     "TagValue",
     "Target",
     "Trace",
+    "TraceQuestion",
     "Update",
     "User",
     "Value",
     "Version",
+    "Why",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from web.contexts import Cell, Link, Moment, ProblemView, Shell
+from web.contexts_recording import FrozenScan
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +371,9 @@ class ProgramView:
     live: str  # which tags belong to which line, as JSON for the script
     instances: tuple[Link, ...]
     why_not: str
+    freeze: str  # the same page at the newest recorded scan
+    frozen: FrozenScan | None
+    problem: ProblemView | None  # why the recording could not be looked at
 
 
 # ---------------------------------------------------------------- administration

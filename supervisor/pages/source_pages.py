@@ -9,16 +9,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from scan.problem import TickworkError
 from supervisor.guard import access
 from supervisor.model import Actor, Page, Role, RuntimeDetail, SourceFile
+from supervisor.pages import recording_view, views
 from supervisor.pages import shell as frame
-from supervisor.pages import views
 from supervisor.pages.program_pages import deployed_version, project_href
 from supervisor.pages.source_values import instances, pous, values_by_line
+from supervisor.recordings import Look
 from supervisor.services import Services
 from web import contexts as c
 from web import contexts_work as w
 
+Lines = list[tuple[int, list[tuple[str, str]]]]  # line, [(name as written, tag)]
 NOT_FROM_HERE = (
     "The program that runs was not deployed from a project of this supervisor. Deploy it from here, and its source "
     "and values are shown side by side."
@@ -42,7 +45,7 @@ class SourceModel:
 
     async def lines(
         self, actor: Actor, node_id: str, files: tuple[SourceFile, ...], path: str, asked: tuple[str, ...]
-    ) -> tuple[list[tuple[int, list[tuple[str, str]]]], list[tuple[str, bool]]]:
+    ) -> tuple[Lines, list[tuple[str, bool]]]:
         """Tags by line of the file, and the instances that can be looked at with the chosen ones marked."""
         text = next((file.text for file in files if file.path == path), "")
         known = instances(file.text for file in files if file.path.endswith(".st"))
@@ -71,7 +74,11 @@ class SourcePages:
         self._model = model
 
     def routes(self) -> list[Route]:
-        return [Route("/runtimes/{node_id}/program", access(Role.VIEWER)(self.program), methods=["GET"])]
+        viewer = access(Role.VIEWER)
+        return [
+            Route("/runtimes/{node_id}/program", viewer(self.program), methods=["GET"]),
+            Route("/runtimes/{node_id}/why", viewer(self.why), methods=["GET"]),
+        ]
 
     async def program(self, request: Request) -> Response:
         actor: Actor = request.state.actor
@@ -83,7 +90,9 @@ class SourcePages:
         lines, offered = await self._model.lines(actor, node_id, files, path, asked)
         here = views.runtime_href(node_id, "program")
         query = {"file": path, "instance": list(asked)}
-        stream = "/live?" + urlencode({"view": "program", "node": node_id, **query}, doseq=True)
+        problem, look = await self._recorded(request, lines) if project else (None, None)
+        live = {"view": "plain"} if look else {"view": "program", "node": node_id, **query}
+        stream = "/live?" + urlencode(live, doseq=True)
         names = {one.id: one.name for one in await self._services.programs.projects(actor)}
         page = w.ProgramView(
             shell=await frame.shell(
@@ -113,5 +122,38 @@ class SourcePages:
                 for one, current in offered
             ),
             why_not="" if project else NOT_FROM_HERE,
+            freeze=f"{here}?{urlencode({**query, 'scan': 'last'}, doseq=True)}" if project else "",
+            frozen=recording_view.frozen(node_id, look, path, _tags(lines), request.query_params)
+            if look
+            else None,
+            problem=problem,
         )
         return frame.html(request, page)
+
+    async def _recorded(self, request: Request, lines: Lines) -> tuple[c.ProblemView | None, Look | None]:
+        """The recorded scans that the address asks for; the page opens also when there are none."""
+        if not recording_view.is_asked(request.query_params):
+            return None, None
+        asked = recording_view.question(request.query_params, _tags(lines))
+        try:
+            return None, await self._services.recordings.look(
+                request.state.actor, request.path_params["node_id"], asked
+            )
+        except TickworkError as error:
+            return views.problem_view(error.problems[0]), None
+
+    async def why(self, request: Request) -> Response:
+        node_id, query = request.path_params["node_id"], request.query_params
+        scan = query.get("scan", "")
+        number = int(scan) if scan.isdecimal() and len(scan) < 19 else 0
+        answer = await self._services.recordings.why(
+            request.state.actor, node_id, query.get("path", ""), number
+        )
+        sheet = recording_view.why_sheet(node_id, answer, number)
+        if frame.is_partial(request):
+            return frame.html(request, sheet)
+        return frame.go(request, sheet.source or views.runtime_href(node_id, "program"))
+
+
+def _tags(lines: Lines) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tag for _, items in lines for _, tag in items))

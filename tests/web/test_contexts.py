@@ -17,7 +17,7 @@ import pytest
 import web
 from tests.supervisor.pages.browser import Browser
 from tests.supervisor.pages.fakes import HOSTILE, Plant
-from web import contexts_alarms, contexts_screens, contexts_strip, rendering
+from web import contexts_alarms, contexts_recording, contexts_screens, contexts_strip, rendering
 
 CLASSES = [
     value
@@ -27,6 +27,7 @@ CLASSES = [
         web.contexts_work,
         web.contexts_watch,
         contexts_alarms,
+        contexts_recording,
         contexts_screens,
         contexts_strip,
     )
@@ -117,6 +118,9 @@ PAGES = (
     "/runtimes/n5",
     "/runtimes/n1?q=Level&show=write",
     "/runtimes/n1/program",
+    "/runtimes/n1/program?scan=last",
+    "/runtimes/n1/program?scan=7&when=Gone&line=3",
+    "/runtimes/n1/why?path=Control.Level1&scan=7",
     "/runtimes/n1/forces",
     "/forces",
     "/events",
@@ -234,6 +238,7 @@ async def test_contexts_when_every_page_is_rendered_then_each_declared_field_was
         "/users",
         "/runtimes/n1",
         "/runtimes/n1/program",
+        "/runtimes/n1/program?scan=last",
         "/runtimes/n1/tag?path=Control.Level1",
         "/deployments",
         "/enrolment",

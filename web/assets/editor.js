@@ -62,6 +62,7 @@ const theme = EditorView.theme({
   ".cm-button": { backgroundImage: "none", backgroundColor: "var(--page)", color: "var(--text)", border: "1px solid var(--line-strong)" },
   ".cm-live": { marginLeft: "2rem", padding: "0 0.4rem", color: "var(--live)", fontWeight: "600", userSelect: "none",
     borderLeft: "2px solid var(--line-strong)", whiteSpace: "pre" },
+  ".cm-executed": { backgroundColor: "var(--code-executed)", boxShadow: "inset 3px 0 0 var(--live)" },
   ".cm-live .name": { color: "var(--muted)", fontWeight: "400" },
 });
 
@@ -111,6 +112,22 @@ const liveField = StateField.define({
   provide: (field) => EditorView.decorations.from(field),
 });
 
+const setExecuted = StateEffect.define();
+const executedLine = Decoration.line({ class: "cm-executed" });
+const executedField = StateField.define({
+  create: () => Decoration.none,
+  update(decorations, transaction) {
+    for (const effect of transaction.effects) {
+      if (!effect.is(setExecuted)) continue;
+      const doc = transaction.state.doc;
+      const lines = effect.value.filter((line) => line >= 1 && line <= doc.lines).sort((a, b) => a - b);
+      return Decoration.set(lines.map((line) => executedLine.range(doc.line(line).from)));
+    }
+    return decorations.map(transaction.changes);
+  },
+  provide: (field) => EditorView.decorations.from(field),
+});
+
 const visibleRange = ViewPlugin.define(() => ({}));
 
 function positions(doc, problem) {
@@ -141,7 +158,7 @@ class StEditor extends HTMLElement {
           lineNumbers(), lintGutter(), highlightActiveLineGutter(), highlightSpecialChars(), history(), drawSelection(),
           EditorState.allowMultipleSelections.of(true), indentUnit.of("    "), EditorState.tabSize.of(4), indentOnInput(),
           bracketMatching(), closeBrackets(), rectangularSelection(), highlightActiveLine(), highlightSelectionMatches(),
-          search({ top: true }), syntaxHighlighting(highlight), theme, structuredText, liveField, visibleRange,
+          search({ top: true }), syntaxHighlighting(highlight), theme, structuredText, liveField, executedField, visibleRange,
           structuredText.data.of({ autocomplete: completeAnyWord }), autocompletion(),
           EditorState.readOnly.of(readOnly), EditorView.editable.of(!readOnly),
           EditorView.contentAttributes.of({ "aria-label": this.getAttribute("label") || "Structured Text", tabindex: "0" }),
@@ -201,6 +218,10 @@ class StEditor extends HTMLElement {
 
   showLive(byLine) {
     this.view.dispatch({ effects: setLive.of(byLine) });
+  }
+
+  showExecuted(lines) {
+    this.view.dispatch({ effects: setExecuted.of(lines) });
   }
 
   goTo(line, column) {

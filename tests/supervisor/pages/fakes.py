@@ -52,6 +52,7 @@ from supervisor.model import (
 from supervisor.problems import not_found, require
 from supervisor.services import Services, StreamEnded
 from tests.supervisor.pages.fake_alarms import FakeAlarms
+from tests.supervisor.pages.fake_recordings import FakeRecordings
 from tests.supervisor.pages.fake_screens import FakeScreens
 
 S = 1_000_000_000
@@ -963,4 +964,5 @@ def fake_services(plant: Plant | None = None) -> Services:
         system=FakeSystem(),  # type: ignore[arg-type]
         alarms=FakeAlarms("n1", "water-1"),
         screens=FakeScreens(HOSTILE),
+        recordings=FakeRecordings(HOSTILE),
     )

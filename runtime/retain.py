@@ -18,6 +18,7 @@ import os
 import pathlib
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -88,15 +89,18 @@ class RetainStore:
         self._last_body = changed
         return True
 
-    def load(self, application: Application) -> Restored:
-        """The newest whole slot, matched to the application's symbols by path and type; empty without any slot."""
+    def load(self, application: Application, renames: Iterable[tuple[str, str]] = ()) -> Restored:
+        """The newest whole slot, matched to the application's symbols by path and type; empty without any slot.
+
+        ``renames`` are (old path, new path): a kept value that nothing of its path takes goes to the new one.
+        """
         slots = self._slots()
         whole = [slot for slot in slots if slot is not None]
         if not whole:
             damaged = [name for name in SLOTS if (self._directory / name).exists()]
             return Restored(problems=(self._unreadable(damaged),)) if damaged else Restored()
         newest = max(whole, key=lambda slot: slot.generation)
-        return _match(application, newest.body)
+        return _match(application, newest.body, {old.upper(): new.upper() for old, new in renames})
 
     def _slots(self) -> list[_Slot | None]:
         return [_read_slot(self._directory / name) for name in SLOTS]
@@ -171,13 +175,16 @@ def _read_slot(path: pathlib.Path) -> _Slot | None:
         return None
 
 
-def _match(application: Application, body: _Body) -> Restored:
+def _match(application: Application, body: _Body, renames: dict[str, str]) -> Restored:
     symbols = {symbol.path.upper(): symbol for symbol in application.symbols if symbol.retain}
+    kept = {value.path.upper() for value in body.values}
     pairs: list[tuple[int, bytes]] = []
     bits: list[tuple[int, int, bool]] = []
     dropped: list[str] = []
     for value in body.values:
-        symbol = symbols.get(value.path.upper())
+        path = value.path.upper()
+        renamed = renames.get(path, path)  # a rename stays in the plant file when it is done
+        symbol = symbols.get(path) or (symbols.get(renamed) if renamed not in kept else None)
         if symbol is None or not _fits(symbol, value):
             dropped.append(value.path)
         elif symbol.bit >= 0:

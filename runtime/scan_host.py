@@ -184,7 +184,7 @@ class ScanHost:
 
     def restored(self, program: Program) -> Restored:
         """Kept values for ``program``. Problems are in the result: the caller decides."""
-        return self._retain.load(program.application)
+        return self._retain.load(program.application, program.plant.change.renames)
 
     def save_retained(self) -> bool:
         """Saves the retained values of the last snapshot; also right after the process died: the snapshot stays."""

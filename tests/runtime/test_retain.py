@@ -88,6 +88,18 @@ def test_values_when_layout_changes_then_follow_path_and_type(tmp_path: pathlib.
     )
 
 
+def test_values_when_a_variable_is_renamed_then_it_goes_on_under_its_new_path(tmp_path: pathlib.Path) -> None:
+    RetainStore(tmp_path).save(PROGRAM, block_with(42), 1, 1)
+    new = application(Symbol("P.number", IecType.DINT, offset=200, size=4, retain=True), BIT)
+    restored = RetainStore(tmp_path).load(new, [("p.count", "P.Number"), ("P.bit", "P.other")])
+    assert dict(restored.pairs) == {200: np.int32(42).tobytes()}
+    assert restored.bits == ((90, 3, True),), "what still has its path keeps it"
+    assert restored.dropped == ("P.text",)
+    RetainStore(tmp_path).save(new, block_with(0), 2, 2)
+    again = RetainStore(tmp_path).load(new, [("P.count", "P.number")])
+    assert dict(again.pairs) == {200: bytes(4)}, "a rename that is done changes nothing"
+
+
 @pytest.mark.parametrize(("damaged", "left"), [(SLOTS[0], 1), (SLOTS[1], 2)])
 def test_slot_when_corrupt_then_the_other_counts(tmp_path: pathlib.Path, damaged: str, left: int) -> None:
     store = RetainStore(tmp_path)

@@ -29,6 +29,7 @@ from scan.problem import Problem
 
 MISC_S = 1.0  # keep-alive is looked at this often
 READS_MAX = 200  # packets taken in one turn of the loop
+STOP_S = 1.0
 STABLE_S = 5.0  # a connection that lived this long starts the pauses anew
 ORDER_INFLIGHT = 20
 _WITH_WILL = 4  # MQTT 5.0 §3.14.2.1: disconnect with will message
@@ -83,7 +84,8 @@ class MqttClient:
         if self.connected:
             self.disconnect()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), 1.0)
+                async with asyncio.timeout(STOP_S):
+                    await self._closed.wait()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -229,8 +231,10 @@ class MqttClient:
     async def _live(self) -> None:
         """Until the connection is gone."""
         while not self._closed.is_set():
+            # Not wait_for: before Python 3.12 it may lose a cancellation that comes with the result.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), MISC_S)
+                async with asyncio.timeout(MISC_S):
+                    await self._closed.wait()
             if not self._closed.is_set() and self._client is not None:
                 self._guarded(self._client.loop_misc)
         self.connected = False

@@ -7,6 +7,7 @@ three short copies a metric, and a birth of ten thousand metrics a fraction of a
 
 from __future__ import annotations
 
+import bisect
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -115,10 +116,26 @@ class Space:
                 metrics = found[owner] = []
             size = len(body)
             metrics.append((b"\x12" + bytes((size,)) if size < 128 else b"\x12" + varint(size)) + body)
+        if parts:
+            self._add_instances(found, parts, rows)
+        return found
+
+    def _add_instances(
+        self, found: dict[str, list[bytes]], parts: dict[int, list[int]], rows: Sequence[int]
+    ) -> None:
+        """Template instances among the other metrics, each at the place of its time."""
+        at: dict[str, list[int]] = {}
+        for row in rows:
+            if self._single[row]:
+                at.setdefault(self.items[row].owner, []).append(self.times[row])
         for index, members in parts.items():
             unit = self.units[index]
-            found.setdefault(unit.owner, []).append(encode_metric(self._instance(unit, members, birth=False)))
-        return found
+            metric = self._instance(unit, members, birth=False)
+            times = at.setdefault(unit.owner, [])
+            times.sort()
+            place = bisect.bisect_right(times, metric.timestamp or 0)
+            times.insert(place, metric.timestamp or 0)
+            found.setdefault(unit.owner, []).insert(place, encode_metric(metric))
 
     def historical(self, row: int, value: Any, time_ms: int, quality: int) -> bytes:
         """A metric of a data message about the past."""

@@ -25,7 +25,7 @@ from runtime.alarms.conditions import Conditions, Floats, Rows, TagInfo
 from runtime.alarms.life import Kept, Life
 from runtime.alarms.model import LEVELS, SYSTEM, Definition, Entry, Health, Order, Outcome, digest_of
 from runtime.alarms.orders import Orders
-from runtime.alarms.states import Effect, Event, State, When, find_row
+from runtime.alarms.states import Effect, Event, State, When, find_row, unconditional
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -320,7 +320,7 @@ class Engine:
     ) -> bool:
         """One event on one alarm, as the table says; False when nothing follows."""
         life = self._life(row)
-        found = find_row(life.state, event, self._holding(row, life))
+        found = unconditional(life.state, event) or find_row(life.state, event, self._holding(row, life))
         if found is None:
             return False
         before = life.occurrence

@@ -129,6 +129,12 @@ _BY_CAUSE: dict[tuple[State, Event], tuple[Row, ...]] = {
 }
 
 
+def unconditional(state: State, event: Event) -> Row | None:
+    """The row that applies whatever holds, when it is the first one."""
+    rows = _BY_CAUSE[state, event]
+    return rows[0] if rows and rows[0].when is When.ALWAYS else None
+
+
 def find_row(state: State, event: Event, holding: frozenset[When]) -> Row | None:
     """The row that applies; ``holding`` are the conditions that are met. None: the event does nothing here."""
     for row in _BY_CAUSE[state, event]:

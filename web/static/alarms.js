@@ -75,7 +75,7 @@
 
   // ---------------------------------------------------------------- lists that hold still
 
-  const LONGEST_MS = 20000;
+  const LONGEST_MS = 8000;
   let missed = false;
   let since = 0;
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import pytest
 
@@ -24,6 +25,7 @@ from scan import (
     NodeView,
     OutputsReader,
     TickworkError,
+    encode_application,
     quality,
     read_value,
 )
@@ -326,6 +328,23 @@ def test_swap_when_new_program_takes_too_long_on_trial_then_old_one_is_back(scan
     assert view.fault is not None and view.fault.code == "RF1009"
     before = view.snapshot().scan
     wait_for(lambda: view.snapshot().scan > before + 10, "scans of the old program")
+
+
+def test_swap_when_a_scan_does_not_end_then_refused_and_nothing_has_changed(scan: ScanProcess) -> None:
+    view = start(scan, Main={"watchdog_ms": 60_000})
+    lane = CommandLane.open(scan.directory, "gate")
+    poke(view, lane, "Work", 2_000_000_000)  # some seconds in one scan
+    wait_for(lambda: view.snapshot().mono_ns < time.monotonic_ns() - 200_000_000, "the long scan")
+    generation = view.generation
+    path = scan.directory / "late.app"
+    path.write_bytes(encode_application(counter().build("late")))
+    refused = scan.ask("swap", application=str(path))
+    assert refused["problem"]["code"] == "SC3005"
+    poke(view, lane, "Work", 0)
+    before = view.snapshot().scan
+    wait_for(lambda: view.snapshot().scan > before + 10, "scans of the old program")
+    assert (view.generation, view.state) == (generation, NodeState.RUNNING)
+    assert not list(scan.directory.glob(f"*.{generation + 1}")) or not view.refresh()
 
 
 def test_swap_when_readers_read_all_the_time_then_none_sees_a_wrong_value(scan: ScanProcess) -> None:

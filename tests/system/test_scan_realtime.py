@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from scan import NodeView
+from scan import CommandLane, NodeView
 from scan.abi import TaskSpec
 from scan.realtime import FIFO_WATCHDOG, examine
 from tests.scan import toy
@@ -75,3 +75,29 @@ def test_process_when_the_system_permits_then_memory_is_locked_and_idle_states_a
     assert ready is not None
     refused = [grant for grant in ready["grants"] if not grant["granted"]]
     assert all(grant["remedy"] for grant in refused)
+
+
+@pytest.mark.skipif("locked memory" not in GRANTED, reason="needs the right to lock memory")
+def test_task_when_it_scans_then_its_thread_never_waits_for_a_page(scan: ScanProcess) -> None:
+    """Stacks, blocks and segments are in memory before the first scan: page faults of the thread do not grow."""
+    spec = TaskSpec("Main", "main", period_ns=1_000_000)
+    scan.load(toy.counter(tasks=(spec,)).build())
+    scan.do("start")
+    view = NodeView.open(scan.directory)
+    wait_for(lambda: view.stats()[0].scans > 50, "scans")
+    (thread,) = (
+        path
+        for number, path in threads(scan).items()
+        if os.sched_getscheduler(number) == os.SCHED_FIFO
+        and os.sched_getparam(number).sched_priority != FIFO_WATCHDOG
+    )
+
+    def page_faults() -> tuple[int, int]:
+        fields = (thread / "stat").read_text().rpartition(")")[2].split()
+        return int(fields[7]), int(fields[9])  # minor and major
+
+    before, at = page_faults(), view.stats()[0].scans
+    CommandLane.open(scan.directory, "gate").reset_statistics(view)
+    wait_for(lambda: view.stats()[0].scans < at, "the reset")
+    wait_for(lambda: view.stats()[0].scans > 1000, "a second of scans")
+    assert page_faults() == before

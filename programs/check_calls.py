@@ -117,6 +117,10 @@ class BodyCalls(BodyArguments):
 
     # -- functions, methods, actions
 
+    def call_method(self, callee: CallableMeaning, node: ast.Call) -> Value:
+        """A call whose callee is known already."""
+        return self._call_unit(callee, node)
+
     def _call_unit(self, callee: CallableMeaning, node: ast.Call) -> Value:
         unit = callee.symbol
         if unit.generic:

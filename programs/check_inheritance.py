@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from programs import ast, hir, types
+from programs.check_construct import SPECIAL_METHODS
 from programs.check_context import Context
 from programs.check_types import TypeResolver
 from programs.symbols import InterfaceSymbol, PouSymbol
@@ -78,6 +79,8 @@ class _Block:
         self.context.error("ST4014", where, message, expected=expected, found=found, remedy=remedy)
 
     def _same_signature(self, method: PouSymbol, promised: PouSymbol, where: object) -> None:
+        if method.name.upper() in SPECIAL_METHODS and self.context.loose:
+            return  # constructors have parameters of their own
         if self._signature(method) != self._signature(promised):
             self._broken(
                 where,

@@ -68,7 +68,8 @@ class Initials:
             given = self._given(_bound(node), kind, scope, symbol)
             symbol.variable.init = given if given is not None else symbol.variable.init
         elif node is not None and isinstance(node.type, ast.NamedType) and node.type.arguments:
-            symbol.variable.init = self._arguments(node.type, kind, scope)
+            if not self._constructed(kind):
+                symbol.variable.init = self._arguments(node.type, kind, scope)
         elif node is not None and symbol.variable.constant and not isinstance(kind, hir.Struct):
             self._missing_value(symbol, node)
         self._states[symbol] = State.DONE
@@ -103,6 +104,11 @@ class Initials:
         body = Body(quiet, TypeResolver(quiet), scope)
         value = body.expression(node, kind)
         return not value.unknown and not value.literal and constants.fold(value.expr) is None
+
+    def _constructed(self, kind: hir.Type) -> bool:
+        """The arguments behind the type are those of FB_Init: see ``check_construct``."""
+        pou = self.context.pous.get(kind.pou) if isinstance(kind, hir.Instance) else None
+        return pou is not None and pou.method("FB_INIT") is not None
 
     def _arguments(self, spec: ast.NamedType, kind: hir.Type, scope: Scope) -> hir.Initial | None:
         """``x : FB(a := 1)`` (CODESYS): initial values of inputs."""

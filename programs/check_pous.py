@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from programs import ast, hir, types
+from programs.check_construct import Constructors
 from programs.check_context import Context, Scope
 from programs.check_declarations import Declarations
 from programs.check_initial import Initials
@@ -21,6 +22,7 @@ class Units:
         self.context = context
         self.resolver = resolver
         self.initials = initials
+        self.constructors = Constructors(context, resolver)
 
     # -- headers
 
@@ -245,8 +247,9 @@ class Units:
                 self._reset(checker, member)
             if variable.edge and member.node is not None:
                 self._edge(checker, member)
-        if once:
-            self._assign_once(checker, symbol, once)
+        construct = self.constructors.call(symbol, symbol.pou.line) if _is_root(symbol) else []
+        if once or construct:
+            self._assign_once(checker, symbol, once, construct)
 
     def _assign_initial(self, checker: Body, member: VariableSymbol, node: ast.Expression) -> None:
         kind = member.variable.type
@@ -282,7 +285,9 @@ class Units:
             if not found.unknown:
                 checker.output.append(hir.Assign(place, expr, line))
 
-    def _assign_once(self, checker: Body, symbol: PouSymbol, members: list[VariableSymbol]) -> None:
+    def _assign_once(
+        self, checker: Body, symbol: PouSymbol, members: list[VariableSymbol], construct: list[hir.Statement]
+    ) -> None:
         ready = hir.Variable("_ready", types.BOOL, hir.Storage.INSTANCE, attributes={"access": "none"})
         symbol.pou.variables.append(ready)
         line = symbol.pou.line
@@ -292,6 +297,7 @@ class Units:
             for member in members:
                 self._assign_initial(checker, member, self.context.late_initials[member.variable])
             checker.output.append(hir.Assign(place, hir.Constant(types.BOOL, 1, line), line))
+            checker.output += construct
 
         condition = hir.Unary("not", hir.Load(place, types.BOOL, line), types.BOOL, line)
         checker.output.append(hir.If([(condition, checker.statements_of(assign))], line))
@@ -341,3 +347,8 @@ class Units:
         checker.output.append(hir.Assign(hir.VariablePlace(memory, types.BOOL, line), level, line))
         self.context.edges[variable] = seen
         checker.mark_read(given.root)
+
+
+def _is_root(symbol: PouSymbol) -> bool:
+    """A program, or a test: what constructs the instances in it."""
+    return symbol.kind == "program" or symbol.test is not None

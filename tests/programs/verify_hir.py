@@ -51,7 +51,8 @@ class _Verifier:
     def same(self, line: int, one: hir.Type, other: hir.Type, what: str) -> None:
         one, other = types.stripped(one), types.stripped(other)
         arrays = isinstance(one, hir.Array | hir.OpenArray) and isinstance(other, hir.Array | hir.OpenArray)
-        if one != other and not arrays:
+        objects = isinstance(one, hir.Interface) and isinstance(other, hir.Interface)  # one form for all
+        if one != other and not arrays and not objects:
             self.say(line, f"{what}: {types.type_name(one)} and {types.type_name(other)}")
 
     def statement(self, node: hir.Statement) -> None:
@@ -153,10 +154,7 @@ class _Verifier:
                 self.value(node.right)
                 strings = isinstance(node.left.type, hir.String) and isinstance(node.right.type, hir.String)
                 references = isinstance(node.left.type, hir.Ref) and isinstance(node.right.type, hir.Ref)
-                objects = isinstance(node.left.type, hir.Interface) and isinstance(
-                    node.right.type, hir.Interface
-                )
-                if not strings and not references and not objects:
+                if not strings and not references:
                     self.same(node.line, node.left.type, node.right.type, "compare")  # type: ignore[arg-type]
             case hir.Intrinsic():
                 for argument in node.arguments:

@@ -175,6 +175,35 @@ def test_trend_when_tags_are_chosen_then_their_history_is_drawn(page: Page, demo
     assert page.locator("details tbody td").first.is_visible()
 
 
+def test_program_when_frozen_then_a_recorded_scan_is_stepped_through_and_says_why(
+    page: Page, demo: dict[str, Any]
+) -> None:
+    page.goto(demo["url"])
+    page.get_by_role("link", name="water", exact=True).first.click()
+    page.get_by_role("link", name="Program", exact=True).click()
+    page.get_by_role("link", name="pump.st").click()
+    page.get_by_role("link", name="Freeze at a scan").click(timeout=SLOW_MS)
+    scan = page.locator("#frozen-scan")
+    expect(scan).to_be_visible(timeout=SLOW_MS)
+    last = int(scan.text_content() or "0")
+    page.get_by_role("link", name="◀ Back").click()
+    expect(scan).not_to_have_text(str(last))
+    assert int(scan.text_content() or "0") < last
+    assert page.locator(".cm-executed").count() > 0
+    shoot(page, "plant-frozen", "desktop", "light")
+    page.goto(page.url.replace("pump.st", "main.st"))
+    row = page.locator('[data-frozen-row="Control.Level1"]')
+    value = row.locator("[data-frozen-value]").text_content()
+    row.get_by_role("link", name="Why?").click()
+    drawer = page.get_by_role("dialog")
+    expect(drawer).to_contain_text("Control (main.st:", timeout=SLOW_MS)
+    expect(drawer).to_contain_text(value or "no value")
+    drawer.get_by_role("link", name="Go to that scan").click()
+    expect(row.locator("[data-frozen-value]")).to_have_text(value or "no value", timeout=SLOW_MS)
+    page.get_by_role("link", name="Live again").click()
+    expect(page.get_by_role("link", name="Freeze at a scan")).to_be_visible(timeout=SLOW_MS)
+
+
 def test_program_when_changed_in_the_page_then_the_plant_follows(page: Page, demo: dict[str, Any]) -> None:
     runtime = open_runtime(page, demo)
     expect(page.locator("#runtime-head")).to_contain_text(

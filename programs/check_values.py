@@ -286,6 +286,8 @@ class BodyValues:
             return "write ^ behind the reference to use what it points to"
         if isinstance(target, hir.Ref):
             return "assign REF(variable) or NULL"
+        if types.is_kind(target, *types.DURATIONS) and types.is_integer(source):
+            return "write a duration such as T#5s; a number counts milliseconds in INT_TO_TIME(…)"
         if isinstance(target, hir.Enum):
             shown = ", ".join(f"{target.name}#{name}" for name, _ in target.values[:3])
             return f"use a value of the enumeration: {shown}"

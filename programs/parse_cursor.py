@@ -259,7 +259,8 @@ class Cursor:
             self.i += 1
             return
         end = self.ends[self.i - 1]
-        if self.on_new_line() or self.keys[self.i] in RESERVED or self.keys[self.i] == "<end>":
+        begins = self.kinds[self.i] == NAME and self.key(1) in (":", ":=")  # the next one, on the same line
+        if self.on_new_line() or begins or self.keys[self.i] in RESERVED or self.keys[self.i] == "<end>":
             self.report(
                 "ST2002",
                 f"a semicolon is missing after {context}",

@@ -314,6 +314,18 @@ class Statements(Assignments):
         self.i += 1
         if self.keys[i] == "RETURN" and self.keys[self.i] == "(":
             return self._return_if(i)
+        if (
+            self.keys[i] == "RETURN"
+            and self.kinds[self.i] in (NAME, NUMBER, STRING)
+            and not self.on_new_line()
+        ):
+            self.fail(
+                "ST2001",
+                f"{self.found()} does not fit here (RETURN)",
+                expected=";",
+                found=self.found(),
+                remedy="assign the result to the function's name, then RETURN;",
+            )
         self.semicolon(self.keys[i])
         start, end = self.starts[i], self.ends[self.i - 1]
         if self.keys[i] == "RETURN":

@@ -167,3 +167,65 @@ def test_syntax_error_when_in_one_unit_then_the_others_are_checked() -> None:
     text = "FUNCTION F : INT F := 1 + ; END_FUNCTION\nFUNCTION G : INT G := q; END_FUNCTION"
     assert codes(text)[-1] == "ST3001"
     assert len(codes(text)) == 2
+
+
+MISTAKES = """\
+TYPE
+    Colour : (Red, Green;
+    Level : INT (5..1);
+    Tank : STRUCT a : REAL b : INT; END_STRUCT;
+    Text : STRNG;
+END_TYPE
+FUNCTION Half : REAL
+VAR_INPUT x : REAL; END_VAR
+    Half = x / 2.0;
+END_FUNCTION
+FUNCTION_BLOCK Pump
+VAR_INPUT run : BOOL; speed : INT := 'fast'; END_VAR
+VAR_OUTPUT on : BOL; END_VAR
+VAR n : INT; n : DINT; a : ARRAY[1..3] OF INT; END_VAR
+    IF run THEN
+        on := TRUE
+    ELSE IF n > 3 THEN
+        on := FALSE;
+    END_IF;
+    a[7] := 1;
+    WHILE n DO n := n - 1; END_WHILE;
+END_FUNCTION_BLOCK
+PROGRAM Main
+VAR p : Pump; t : TON; i : INT; r : REAL; s : STRING[5]; b : BOOL; w : WORD; END_VAR
+    p(run := TRUE, sped := 3);
+    p.speeed := 4;
+    t(IN := b, PT := 5);
+    r := Haf(2.0);
+    i := 3.5;
+    i := i +;
+    b := i;
+    s := 5;
+    FOR i = 1 TO 10 DO r := r + 1; END_FOR
+    b := b AND (i > 2;
+    EXIT;
+    x := 1;
+    w := w + 1;
+    i := 1 / 0;
+    r := SQRT('a');
+    i := INT#70000;
+    s := 'not closed;
+    i := 12abc;
+    REPEAT i := i + 1; UNTIL i > 5
+    RETURN 5;
+END_PROGRAM
+"""
+
+
+def test_check_when_a_file_has_thirty_mistakes_then_each_is_told_once_where_it_is() -> None:
+    errors = [problem for problem in check_text(MISTAKES).problems if problem.severity == "error"]
+    found = [(problem.place.line, problem.code) for problem in errors]
+    assert found == [
+        (2, "ST2013"), (3, "ST3009"), (4, "ST2002"), (5, "ST3002"), (9, "ST2005"), (12, "ST3006"), (13, "ST3002"),
+        (14, "ST3003"), (16, "ST2002"), (17, "ST2004"), (20, "ST3010"), (21, "ST3006"), (25, "ST4001"), (26, "ST3012"),
+        (27, "ST3006"), (28, "ST3001"), (29, "ST3006"), (30, "ST2011"), (31, "ST3006"), (32, "ST3006"), (33, "ST2005"),
+        (34, "ST2013"), (35, "ST4008"), (36, "ST3001"), (37, "ST3014"), (38, "ST4023"), (39, "ST3006"), (40, "ST3007"),
+        (41, "ST1002"), (42, "ST1006"), (43, "ST2003"), (44, "ST2001"),
+    ]  # fmt: skip
+    assert [problem.place.line for problem in errors if not problem.remedy] == [30]

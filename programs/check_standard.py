@@ -12,6 +12,9 @@ from programs.diagnostics import Spanned
 from programs.signatures import Parameter
 from programs.symbols import PouSymbol, TypeSymbol
 
+# SIZEOF of a pointer.
+POINTER_BYTES = 4
+
 
 class BodyStandard(BodyGeneric):
     """Layer 6: standard functions."""
@@ -166,6 +169,10 @@ class BodyStandard(BodyGeneric):
         size = _flat_size(kind)
         if size is not None:
             return Value(hir.Constant(types.INT_LITERAL, size, self.line(node)), types.INT_LITERAL)
+        if isinstance(kind, hir.Ref):
+            # Libraries of 32-bit controllers count in pointers where they mean REALs (OSCAT's arrays do); an offset
+            # in the block fits into 32 bits.
+            return Value(hir.Constant(result, POINTER_BYTES, self.line(node)), result)
         return Value(hir.SizeOf(kind, result, self.line(node)), result)
 
     def _measured(self, argument: ast.Expression) -> hir.Type | None:

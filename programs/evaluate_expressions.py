@@ -69,6 +69,19 @@ class Expressions:
     # -- places
 
     def place(self, place: hir.Place) -> Pointer:
+        """Where a place is. Of what a reference leads to, the part that is meant must lie in the block."""
+        pointer = self._path(place)
+        if pointer.through is not None:
+            reference, line = pointer.through
+            if pointer.offset + self.types.size(place.type) > self.layout.size:
+                raise self.fail(Fault.NULL_REFERENCE, line, reference)
+            pointer.through = None
+        return pointer
+
+    def _base(self, place: hir.Place) -> Pointer:
+        return self._path(place) if isinstance(place.type, hir.Array | hir.Struct) else self.place(place)
+
+    def _path(self, place: hir.Place) -> Pointer:
         match place:
             case hir.VariablePlace(variable=variable):
                 return self.variable(variable)
@@ -77,13 +90,13 @@ class Expressions:
                 assert this is not None
                 return this
             case hir.MemberPlace(base=base, member=name):
-                return self.place(base).plus(self.types.member(base.type, name).offset)
+                return self._base(base).plus(self.types.member(base.type, name).offset)
             case hir.IndexPlace():
                 return self._element(place)
             case hir.DerefPlace(reference=reference, line=line):
                 value = self.value(reference)
                 offset = value.offset if isinstance(value, InterfaceValue) else integer(value)
-                return self.follow(offset, self.types.size(place.type), line)
+                return Pointer(self.block, self.follow(offset, 1, line).offset, through=(offset, line))
             case hir.PartPlace(base=base, width=width, index=index):
                 whole = self.place(base)
                 return Pointer(whole.memory, whole.offset, whole.bit, (width, index, base.type))
@@ -125,7 +138,7 @@ class Expressions:
         return frame.this.plus(self.types.member_offset(variable, owner))
 
     def _element(self, place: hir.IndexPlace) -> Pointer:
-        pointer = self.place(place.base)
+        pointer = self._base(place.base)
         kind = place.base.type
         indices = [integer(self.value(index)) for index in place.indices]
         if isinstance(kind, hir.String):

@@ -36,9 +36,12 @@ class Pointer:
     part: tuple[int, int, hir.Type] | None = None
     bounds: tuple[tuple[int, int], ...] = ()
     terminator: tuple[int, int] | None = None  # offset and width of the zero that ends the string indexed
+    through: tuple[int, int] | None = (
+        None  # reference and line: of what it leads to, the end is not checked yet
+    )
 
     def plus(self, offset: int) -> Pointer:
-        return Pointer(self.memory, self.offset + offset)
+        return Pointer(self.memory, self.offset + offset, through=self.through)
 
     def take(self, size: int) -> bytes:
         return self.memory[self.offset : self.offset + size].tobytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from programs import hir
 from programs.layout import is_aggregate
 from programs.lower_ir import base_type, is_float, is_signed, llvm_type, scalar_llvm, width
-from programs.lower_places import Places, Spot
+from programs.lower_places import Places
 from scan.abi import Fault, IecType
 
 _ORDER = {"eq": "eq", "ne": "ne", "lt": "slt", "le": "sle", "gt": "sgt", "ge": "sge"}
@@ -183,10 +183,6 @@ class Expressions(Places):
             case hir.Query():
                 return self._query(expression)
         raise AssertionError(f"expression {type(expression).__name__}")
-
-    def offset_of(self, spot: Spot) -> str:
-        address, base = (self.op(f"ptrtoint ptr {pointer} to i64") for pointer in (spot.pointer, "%base"))
-        return self.op(f"sub i64 {address}, {base}")
 
     def _to_interface(self, place: hir.Place) -> str:
         spot = self.place(place)

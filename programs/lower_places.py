@@ -41,6 +41,9 @@ class Spot:
     terminator: tuple[str, int, int] | None = (
         None  # pointer, offset and width of the zero that ends the string
     )
+    through: tuple[str, int] | None = (
+        None  # reference and line: of what it leads to, the end is not checked yet
+    )
 
 
 def context_offset(name: str) -> int:
@@ -135,30 +138,57 @@ class Places(Body):
     # -- places
 
     def place(self, place: hir.Place) -> Spot:
+        """Address of a place. Of what a reference leads to, only the part that is meant must lie in the block: pointers
+        to arrays longer than what they point to are in common use.
+        """
+        if isinstance(place, hir.DerefPlace):
+            return Spot(self.follow(self._reference_value(place), self.types.size(place.type), place.line))
+        spot = self._path(place)
+        if spot.through is not None:
+            reference, line = spot.through
+            end = self.op(f"add i64 {self.offset_of(spot)}, {self.types.size(place.type) - HEADER_SIZE}")
+            inside = self.op(f"icmp ule i64 {end}, {self.program_constant('limit')}")
+            self.guard(inside, Fault.NULL_REFERENCE, line, reference)
+            spot.through = None
+        return spot
+
+    def _base(self, place: hir.Place) -> Spot:
+        """What a member or element is taken of."""
+        return self._path(place) if isinstance(place.type, hir.Array | hir.Struct) else self.place(place)
+
+    def _reference_value(self, place: hir.DerefPlace) -> str:
+        offset = self.expression(place.reference)
+        if isinstance(place.reference.type, hir.Interface):
+            offset = self.op(f"extractvalue {{ i64, i64 }} {offset}, 0")
+        return offset
+
+    def offset_of(self, spot: Spot) -> str:
+        address, base = (self.op(f"ptrtoint ptr {pointer} to i64") for pointer in (spot.pointer, "%base"))
+        return self.op(f"sub i64 {address}, {base}")
+
+    def _path(self, place: hir.Place) -> Spot:
         match place:
             case hir.VariablePlace():
                 return self.variable(place.variable)
             case hir.ThisPlace():
                 return Spot("%this")
             case hir.MemberPlace(base=base, member=name):
-                spot = self.place(base)
+                spot = self._base(base)
                 member = self.types.member(base.type, name)
                 location = member.variable.location if member.variable else None
                 assert location is None
                 tag = "" if isinstance(base.type, hir.Instance) else spot.tag
-                return Spot(self.at(spot.pointer, member.offset), tag)
+                return Spot(self.at(spot.pointer, member.offset), tag, through=spot.through)
             case hir.IndexPlace():
                 return self._element(place)
-            case hir.DerefPlace(reference=reference):
-                offset = self.expression(reference)
-                if isinstance(reference.type, hir.Interface):
-                    offset = self.op(f"extractvalue {{ i64, i64 }} {offset}, 0")
-                return Spot(self.follow(offset, self.types.size(place.type), place.line))
+            case hir.DerefPlace(line=line):
+                offset = self._reference_value(place)
+                return Spot(self.follow(offset, 0, line), through=(offset, line))
             case hir.PartPlace(base=base):
                 return Spot("", part=(place, self.place(base)))
 
     def follow(self, offset: str, size: int, line: int) -> str:
-        """Pointer for a reference: NULL, and anything that does not lie wholly in the block, is a fault.
+        """Pointer for a reference: NULL, and anything that does not lie in the block with its size, is a fault.
 
         Arithmetic on pointers and values from outside may make any number; none of them may reach other memory.
         """
@@ -166,6 +196,9 @@ class Places(Body):
         relative = self.op(f"sub i64 {offset}, {HEADER_SIZE}")
         rest = self.op(f"sub i64 {limit}, {relative}")
         begins = self.op(f"icmp ult i64 {relative}, {limit}")
+        if size == 0:
+            self.guard(begins, Fault.NULL_REFERENCE, line, offset)
+            return self.at("%base", offset)
         fits = self.op(f"icmp uge i64 {rest}, {size}")
         self.guard(self.op(f"and i1 {begins}, {fits}"), Fault.NULL_REFERENCE, line, offset)
         return self.at("%base", offset)
@@ -238,7 +271,7 @@ class Places(Body):
         return pairs
 
     def _element(self, place: hir.IndexPlace) -> Spot:
-        spot = self.place(place.base)
+        spot = self._base(place.base)
         kind = place.base.type
         if isinstance(kind, hir.String):
             return self._character(place, spot, kind)
@@ -252,7 +285,7 @@ class Places(Body):
             relative, count = self._index(index, low, high, place.line)
             position = relative if position == "0" else self.add(self.multiply(position, count), relative)
         offset = self.multiply(position, str(self.types.stride(kind.element)))
-        return Spot(self.at(spot.pointer, offset), spot.tag)
+        return Spot(self.at(spot.pointer, offset), spot.tag, through=spot.through)
 
     def _character(self, place: hir.IndexPlace, spot: Spot, kind: hir.String) -> Spot:
         """Index 0 is the first character; the terminating zero may be read, and is restored after a write."""

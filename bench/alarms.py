@@ -222,9 +222,8 @@ def _flood(folder: pathlib.Path, url: str, setup: str) -> None:
         runtime.ready.wait(30)
         page.evaluate(FRAMES)
         runtime.go.set()
-        page.wait_for_function(
-            f"() => document.body.innerText.includes('Flood: {FLOOD} alarms')", timeout=60_000
-        )
+        shown = "() => Number(document.body.innerText.match(/Flood: (\\d+) alarms/)?.[1]) >= "
+        page.wait_for_function(f"{shown}{FLOOD}", timeout=60_000)
         seen_s = time.monotonic()
         longest_ms = page.evaluate("() => window.longest")
         rows = page.locator("#alarm-list tbody tr").count()

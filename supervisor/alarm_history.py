@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from runtime.alarms.conditions import TagInfo
 from runtime.alarms.inputs import variables_of
 from runtime.alarms.model import Definition
 from supervisor.alarm_whatif import Trial, compare, story_of
 from supervisor.history_store import HistoryStore
-from supervisor.live import Bus
 from supervisor.node_state import Board
+
+if TYPE_CHECKING:
+    from supervisor.live import Bus
 
 
 class AlarmHistory:

@@ -273,6 +273,10 @@ class AlarmService:
             checked_ns=max((one.checked_ns for one in engines), default=0), last_id=self.last_id,
         )  # fmt: skip
 
+    def definition_of(self, node_id: str, name: str) -> Definition:
+        known = self._nodes.get(node_id, KnownNode()).definitions.get(name)
+        return known or Definition(name, text=name)
+
     async def engines(self, actor: Actor) -> tuple[EngineState, ...]:
         """Each engine and whether it works."""
         found = []

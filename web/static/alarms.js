@@ -51,7 +51,8 @@
     if (due && !quiet) play();
     else stop();
     const blocked = source !== null && context.state !== "running";
-    words.textContent = !due ? "" : quiet ? "silenced" : blocked ? "sound is blocked: click anywhere on the page" : "sounding";
+const said = !due ? "" : quiet ? "silenced" : blocked ? "sound is blocked: click anywhere on the page" : "sounding";
+    if (words.textContent !== said) words.textContent = said; // the observer below would see it and come back
     document.documentElement.dataset.alarmSound = source ? "on" : "off";
     speak(element);
   }

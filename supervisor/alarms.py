@@ -277,6 +277,10 @@ class AlarmService:
         known = self._nodes.get(node_id, KnownNode()).definitions.get(name)
         return known or Definition(name, text=name)
 
+    def definition_of(self, node_id: str, name: str) -> Definition:
+        known = self._nodes.get(node_id, KnownNode()).definitions.get(name)
+        return known or Definition(name, text=name)
+
     async def engines(self, actor: Actor) -> tuple[EngineState, ...]:
         """Each engine and whether it works."""
         found = []

@@ -6,6 +6,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from supervisor.alarm_schema import TABLES as ALARM_TABLES
+from supervisor.notify_schema import TABLES as NOTIFY_TABLES
 
 MIGRATIONS = Migrations("tickwork_supervisor")
 
@@ -94,6 +95,12 @@ CREATE TABLE screen_version(
 @MIGRATIONS()
 def alarm_tables(db: Database) -> None:
     for statement in _statements(ALARM_TABLES):
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def notify_tables(db: Database) -> None:
+    for statement in _statements(NOTIFY_TABLES):
         db.execute(statement)
 
 

@@ -6,8 +6,6 @@ A slow or absent receiver costs room on the disk, never memory, and delays nobod
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import time
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from supervisor.live import Bus
 from supervisor.mqtt.config import BridgeSection
 from supervisor.mqtt.gatherer import Gatherer
 from supervisor.mqtt.outbox import Message, Outbox
+from supervisor.signature import sign
 
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 60.0
@@ -191,14 +190,6 @@ class WebhookBridge(Bridge):
             )
         elif not response.is_success:
             raise ConnectionError(f"HTTP {response.status_code}")
-
-
-def sign(secret: bytes, body: bytes, time_s: int) -> dict[str, str]:
-    """HMAC-SHA256 over ``time.body``, so that a receiver can refuse what is old or not ours."""
-    if not secret:
-        return {}
-    digest = hmac.new(secret, str(time_s).encode() + b"." + body, hashlib.sha256).hexdigest()
-    return {"X-Tickwork-Time": str(time_s), "X-Tickwork-Signature": f"sha256={digest}"}
 
 
 Make = Callable[[BridgeSection, Path, Bus, AlarmService], Any]

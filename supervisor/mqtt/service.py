@@ -15,10 +15,11 @@ from supervisor.commands import CommandService
 from supervisor.config_store import ConfigStore
 from supervisor.deployments import DeploymentService
 from supervisor.fleet import FleetService
-from supervisor.mqtt.bridge import KINDS, BridgeState
+from supervisor.mqtt.bridge import KINDS, BridgeState, JsonBridge
 from supervisor.mqtt.config import FILE_NAME, BridgeSection, HostSection, MqttSettings, load_settings
 from supervisor.mqtt.edge_bridge import EdgeBridge
 from supervisor.mqtt.host import HostState, SparkplugHost
+from supervisor.mqtt.outbox import Message
 
 LOOK_S = 1.0
 RESTART_S = 5.0
@@ -71,6 +72,13 @@ class MqttService:
             tuple(host.status() for host in self.hosts),
             tuple(bridge.status() for bridge in self._bridges.values()),
         )
+
+    def publish(self, bridge: str, channel: str, body: bytes) -> None:
+        """Into the outbox of a JSON bridge, under its topic. Raises LookupError when there is none of this name."""
+        found = self._bridges.get(bridge)
+        if not isinstance(found, JsonBridge):
+            raise LookupError(f"there is no bridge of kind json named {bridge} in {FILE_NAME}")
+        found.outbox.put(Message(channel, body))
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

@@ -111,6 +111,13 @@ class MetaData(msgspec.Struct):
     description: str | None = None
 
 
+# Keys (field number and wire type) of the message behind MetaData.
+METADATA_FIELDS = {
+    0x08: "is_multi_part", 0x12: "content_type", 0x18: "size", 0x20: "seq", 0x2A: "file_name", 0x32: "file_type",
+    0x3A: "md5", 0x42: "description",
+}  # fmt: skip
+
+
 class DataSet(msgspec.Struct):
     """A table. A cell is (kind, value), (0, None) if it is null."""
 

@@ -25,7 +25,7 @@ from drivers.mqtt.sparkplug import (
     PropertySet,
     Template,
 )
-from drivers.mqtt.sparkplug_codec import encode_metric, properties_body, value_field, varint
+from drivers.mqtt.sparkplug_codec import encode_metric, metric_body, properties_body, value_field, varint
 from drivers.mqtt.sparkplug_values import KIND_OF, to_wire
 
 _DOUBLE = struct.Struct("<d")
@@ -84,6 +84,8 @@ class Space:
         self._alias = [b"\x10" + varint(self.units[unit].alias) for unit in self.unit_of]
         self._writers = [_writer(item.datatype) for item in self.items]
         self._single = [not item.instance for item in self.items]
+        self._heads: list[bytes] = []  # of births: name, alias, data type, description
+        self._property_fields: dict[tuple[object, int], bytes] = {}
 
     def set(self, row: int, value: Any, time_ms: int, quality: int) -> None:
         self.values[row], self.times[row], self.quality[row] = value, time_ms, quality
@@ -169,25 +171,41 @@ class Space:
         metrics = (
             [] if owner else [encode_metric(_definition(one, first_ms)) for one in self.definitions.values()]
         )
-        metrics += [encode_metric(self._birth_metric(unit)) for unit in units]
+        metrics += [self._birth_metric(unit) for unit in units]
         return metrics
 
     def _unit_time(self, unit: Unit) -> int:
         return max(self.times[row] for row in unit.rows)
 
-    def _birth_metric(self, unit: Unit) -> Metric:
+    def _birth_metric(self, unit: Unit) -> bytes:
         if unit.template:
-            return self._instance(unit, unit.rows, birth=True)
+            return encode_metric(self._instance(unit, unit.rows, birth=True))
         row = unit.rows[0]
         item, value = self.items[row], self.values[row]
-        return Metric(
-            unit.name, unit.alias, self.times[row], item.datatype,
-            Kind.NONE if value is None else KIND_OF[item.datatype],
-            None if value is None else to_wire(item.datatype, value),
-            is_null=value is None,
-            metadata=MetaData(description=item.description) if item.description else None,
-            properties=_properties(item, self.quality[row]),
-        )  # fmt: skip
+        body = (
+            self._head(row)
+            + b"\x18"
+            + varint(self.times[row])
+            + self._property_field(item, self.quality[row])
+        )
+        body += b"\x38\x01" if value is None else self._writers[row](value)
+        return b"\x12" + varint(len(body)) + body
+
+    def _head(self, row: int) -> bytes:
+        if not self._heads:
+            self._heads = [
+                _head(item, self.units[unit]) for item, unit in zip(self.items, self.unit_of, strict=True)
+            ]
+        return self._heads[row]
+
+    def _property_field(self, item: Item, quality: int) -> bytes:
+        """Many variables have the same unit and limits."""
+        key = (item.properties, quality)
+        field = self._property_fields.get(key)
+        if field is None:
+            body = properties_body(_properties(item, quality))
+            field = self._property_fields[key] = b"\x4a" + varint(len(body)) + body
+        return field
 
     def _instance(self, unit: Unit, rows: Iterable[int], *, birth: bool) -> Metric:
         rows = list(rows)
@@ -259,6 +277,11 @@ def _properties(item: Item | None, quality: int) -> PropertySet:
         found.keys.append(key)
         found.values.append(Property(datatype, KIND_OF[datatype], to_wire(datatype, value)))
     return found
+
+
+def _head(item: Item, unit: Unit) -> bytes:
+    metadata = MetaData(description=item.description) if item.description else None
+    return metric_body(Metric(unit.name, unit.alias, None, item.datatype, metadata=metadata))
 
 
 def _quality_field(quality: int) -> bytes:

@@ -38,7 +38,7 @@ class Value:
     @property
     def literal(self) -> bool:
         """An integer or real without a type yet; its expression is a ``Constant``."""
-        return self.type in types.LITERALS
+        return self.type is types.INT_LITERAL or self.type is types.REAL_LITERAL
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +58,7 @@ class BodyValues:
         self.pou: PouSymbol | None = scope.pou
         self.output: list[hir.Statement] = []  # where statements go that an expression needs before it
         self._source: Source | None = None  # where the last node was
+        self._line = range(0), 0  # positions of its line, and the line
         self.constant_only = False  # in a declaration: no calls, no temporaries
 
     # -- small things
@@ -65,9 +66,13 @@ class BodyValues:
     def line(self, node: Spanned) -> int:
         """1-based line of a node; nearly all are in the source of the unit."""
         start = node.start
+        positions, line = self._line
+        if start in positions:
+            return line
         if self._source is None or not 0 <= start - self._source.base <= len(self._source.text):
             self._source = self.context.diagnostics.source(start)
-        return self._source.line(start)
+        self._line = self._source.line_range(start)
+        return self._line[1]
 
     def poison(self, node: Spanned) -> Value:
         """The value of something that an error was reported for."""

@@ -26,11 +26,15 @@ _INTEGERS = {
 }  # fmt: skip
 
 
+_OTHERS = {IecType.BOOL: "i1", IecType.REAL: "float", IecType.LREAL: "double"}
+_LLVM = {kind: _INTEGERS[kind][0] if kind in _INTEGERS else _OTHERS.get(kind, "i64") for kind in IecType}
+_WIDTHS = {"float": 32, "double": 64}
+_BITS = {kind: _WIDTHS.get(text) or int(text[1:]) for kind, text in _LLVM.items()}
+
+
 def scalar_llvm(kind: IecType) -> str:
     """Type of a value in a register. BOOL is i1 there and a byte in memory."""
-    if kind in _INTEGERS:
-        return _INTEGERS[kind][0]
-    return {IecType.BOOL: "i1", IecType.REAL: "float", IecType.LREAL: "double"}.get(kind, "i64")
+    return _LLVM[kind]
 
 
 def is_signed(kind: IecType) -> bool:
@@ -42,11 +46,12 @@ def is_float(kind: IecType) -> bool:
 
 
 def width(kind: IecType) -> int:
-    text = scalar_llvm(kind)
-    return {"float": 32, "double": 64}.get(text) or int(text[1:])
+    return _BITS[kind]
 
 
 def base_type(kind: hir.Type | None) -> IecType:
+    if kind.__class__ is hir.Elementary:
+        return kind.type
     found = None if kind is None else scalar_type(kind)
     assert found is not None, kind
     return found

@@ -52,6 +52,13 @@ class Source:
         """1-based line of a position of this source."""
         return bisect.bisect_right(self._lines(), position - self.base)
 
+    def line_range(self, position: int) -> tuple[range, int]:
+        """All positions in the line of a position, and the line."""
+        starts = self._lines()
+        line = bisect.bisect_right(starts, position - self.base)
+        end = starts[line] if line < len(starts) else len(self.text) + 1
+        return range(self.base + starts[max(line - 1, 0)], self.base + end), line
+
     def line_column(self, position: int) -> tuple[int, int]:
         """1-based line and column (in characters)."""
         starts = self._lines()

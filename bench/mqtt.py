@@ -103,7 +103,7 @@ class Peer:
                 self.samples += len(one.samples)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
 
@@ -154,7 +154,7 @@ def data_messages() -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
 async def send(port: int, messages: list[tuple[str, bytes]], name: str) -> None:
     """From a process of its own, so that its work is not counted."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        pathlib.Path(file.name).write_text(
+        pathlib.Path(file.name).write_text(  # noqa: ASYNC240
             json.dumps([[topic, payload.hex()] for topic, payload in messages])
         )
         process = await asyncio.create_subprocess_exec(

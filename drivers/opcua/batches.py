@@ -21,7 +21,8 @@ from .column_groups import BAD_BITS, Stamps, ValueReader, ticks, value_dtype
 from .tags import Tags
 from .types import is_enumeration, variant_type
 
-PLANS_MAX = 500
+PLANNED_MAX = 200_000  # variables in all plans together
+REQUEST_MAX = 256 * 1024  # bytes of a request that is worth a plan
 PLAN_LEAST = 8  # variables; fewer are as fast the general way
 _STAMPS = {0: Stamps(True, False), 1: Stamps(False, True), 2: Stamps(True, True), 3: Stamps(False, False)}
 _TEXTS = (IecType.STRING, IecType.WSTRING)
@@ -55,7 +56,7 @@ class Plan:
         self._stamps = stamps
         self._gather = scan.Gather(tags.view, symbols)
         self._tags = tags
-        self._count = len(symbols)
+        self.count = len(symbols)
         kinds: dict[tuple[IecType, bool], list[int]] = {}
         for row, symbol in enumerate(symbols):
             kinds.setdefault((symbol.type, is_enumeration(symbol)), []).append(row)
@@ -86,34 +87,40 @@ class Plan:
                 if getattr(self._stamps, name):
                     records[name] = now
             data[column.places] = records.view(np.uint8).reshape(len(records), -1)
-        return self._count.to_bytes(4, "little") + data.tobytes()
+        return self.count.to_bytes(4, "little") + data.tobytes()
 
 
 class Batches:
-    """Plans by the bytes of their request."""
+    """Plans by the bytes of their request; the ones not used for longest go first."""
 
     def __init__(self, tags: Tags) -> None:
         self._tags = tags
-        self._plans: OrderedDict[bytes, Plan | None] = OrderedDict()
-
-    def answer(self, request: bytes, params: Any | None) -> bytes | None:
-        """The body of the answer to a request that has a plan; ``params`` makes one. None: the general way."""
-        snapshot = self._tags.take_snapshot()
-        if snapshot is None:
-            return None
-        plan = self._plans.get(request)
-        if plan is None or plan.generation != snapshot.generation:
-            if params is None:
-                return None
-            plan = self._make(params)
-            self._plans[request] = plan
-            if len(self._plans) > PLANS_MAX:
-                self._plans.popitem(last=False)
-        return plan.pack(snapshot) if plan is not None else None
+        self._plans: OrderedDict[bytes, Plan] = OrderedDict()
+        self._planned = 0
 
     def knows(self, request: bytes) -> bool:
         plan = self._plans.get(request)
         return plan is not None and plan.generation == self._tags.generation
+
+    def answer(self, request: bytes, params: Any | None) -> bytes | None:
+        """The body of the answer to a request that has a plan; ``params`` makes one. None: the general way."""
+        plan = self._plans.get(request) if self.knows(request) else None
+        if plan is None and params is not None and len(request) <= REQUEST_MAX:
+            plan = self._make(params)
+            if plan is not None:
+                self._keep(request, plan)
+        snapshot = self._tags.take_snapshot() if plan is not None else None
+        if plan is None or snapshot is None or snapshot.generation != plan.generation:
+            return None
+        self._plans.move_to_end(request)
+        return plan.pack(snapshot)
+
+    def _keep(self, request: bytes, plan: Plan) -> None:
+        before = self._plans.pop(request, None)
+        self._plans[request] = plan
+        self._planned += plan.count - (before.count if before is not None else 0)
+        while self._planned > PLANNED_MAX and len(self._plans) > 1:
+            self._planned -= self._plans.popitem(last=False)[1].count
 
     def _make(self, params: Any) -> Plan | None:
         stamps = _STAMPS.get(int(params.TimestampsToReturn))

@@ -14,7 +14,7 @@ from asyncua import ua
 from .entries import NULL, standard
 from .types import to_datetime
 
-QUEUE_DEFAULT, QUEUE_MAX = 1000, 10_000
+QUEUE_DEFAULT, QUEUE_MAX = 100, 1000
 OPERANDS_MAX = 200  # elements of one where clause, and clauses of one selection
 SERVER = standard(ua.ObjectIds.Server)
 BASE_EVENT = standard(ua.ObjectIds.BaseEventType)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,17 @@ def _ns(moment: datetime.datetime | None) -> int | None:
     return None if aware <= _FIRST else (aware - _EPOCH) // datetime.timedelta(microseconds=1) * 1000
 
 
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What a continuation point stands for: rows by their marks, none of their values."""
+
+    path: str
+    first: int
+    last: int
+    backward: bool
+    limit: int
+
+
 class History:
     """Answers HistoryRead for the variables of a buffer."""
 
@@ -91,11 +103,7 @@ class History:
 
     def _raw(self, node: Any, details: Any, points: Points) -> ua.HistoryReadResult:
         if node.ContinuationPoint:
-            kept = points.take(node.ContinuationPoint)
-            if kept is None:
-                return _failed(_codes.BadContinuationPointInvalid)
-            past, rest, limit = kept[0]
-            return _page(past, rest, limit, points)
+            return self._go_on(node, points)
         past = self._past(node)
         if isinstance(past, int):
             return _failed(past)
@@ -107,6 +115,18 @@ class History:
         if start_ns is None or end_ns is None:
             rows = rows[:limit] if limit else rows
         return _page(past, rows, limit or VALUES_MAX, points)
+
+    def _go_on(self, node: Any, points: Points) -> ua.HistoryReadResult:
+        """The rest of an answer. What has left the buffer meanwhile is left out."""
+        kept = points.take(node.ContinuationPoint)
+        symbol = self._tags.find(node.NodeId)
+        if kept is None or symbol is None or not isinstance(kept[0], _Rest) or kept[0].path != symbol.path:
+            return _failed(_codes.BadContinuationPointInvalid)
+        past, rest = self._past(node), kept[0]
+        if isinstance(past, int):
+            return _failed(past)
+        (rows,) = np.nonzero((past.marks >= rest.first) & (past.marks <= rest.last))
+        return _page(past, rows[::-1] if rest.backward else rows, rest.limit, points)
 
     # ---------------------------------------------------------------- processed
 
@@ -160,8 +180,12 @@ def _rows_between(
 def _page(past: Past, rows: npt.NDArray[np.intp], limit: int, points: Points) -> ua.HistoryReadResult:
     shown = rows[: min(limit, VALUES_MAX)]
     result = _result([_data_value(past, int(row)) for row in shown])
-    if len(rows) > len(shown):
-        result.ContinuationPoint = points.keep((past, rows[len(shown) :], limit), [])
+    rest = rows[len(shown) :]
+    if len(rest):
+        marks = past.marks[rest]
+        backward = bool(rows[0] > rows[-1])
+        kept = _Rest(past.symbol.path, int(marks.min()), int(marks.max()), backward, limit)
+        result.ContinuationPoint = points.keep(kept, [])
     return result
 
 

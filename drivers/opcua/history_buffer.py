@@ -29,12 +29,13 @@ _FLOATS = (IecType.REAL, IecType.LREAL)
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Rows of one variable in time order: UTC ns, bit patterns, numbers, StatusCodes."""
+    """Rows of one variable in time order: UTC ns, bit patterns, StatusCodes; ``marks`` number all rows ever kept."""
 
     symbol: Symbol
     times: npt.NDArray[np.int64]
     raw: npt.NDArray[np.uint64]
     status: npt.NDArray[np.uint32]
+    marks: npt.NDArray[np.int64]
 
     @property
     def numbers(self) -> npt.NDArray[np.float64]:
@@ -129,8 +130,10 @@ class HistoryBuffer:
             return None
         (places,) = np.nonzero(self._ids == self._known[path, symbol.type])
         start = self._next % len(self._times) if self._next > len(self._times) else 0
-        order = np.argsort((places - start) % len(self._times), kind="stable")
+        ages = (places - start) % len(self._times)
+        order = np.argsort(ages, kind="stable")
         places = places[order]
+        marks = (ages[order] + max(self._next - len(self._times), 0)).astype(np.int64)
         # A clock that was set back must not break searches: rows stay in the order in which they were.
         times = np.maximum.accumulate(self._times[places]) if len(places) else self._times[places]
-        return Past(symbol, times, self._raw[places], self._status[places])
+        return Past(symbol, times, self._raw[places], self._status[places], marks)

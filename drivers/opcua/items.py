@@ -24,7 +24,8 @@ from .types import variant_type
 SAMPLING_GROUPS_MS = (50, 100, 250, 500, 1000, 2000, 5000)
 QUEUE_MAX = 100
 ITEMS_MAX = 200_000  # of one subscription
-EVENT_ITEMS_MAX = 100
+EVENT_ITEMS_MAX = 20
+AT_ONCE_MAX = 2000  # with more items the sampling loop takes new ones, many at once
 _TEXTS = {IecType.STRING, IecType.WSTRING, IecType.BOOL}
 _NUMBERS = range(ua.VariantType.SByte, ua.VariantType.Double + 1)
 _STAMPS = {
@@ -69,7 +70,8 @@ class TagItems(MonitoredItemService):
         for wanted in params.ItemsToCreate:
             events = wanted.ItemToMonitor.AttributeId == _NOTIFIER
             results.append(self._create_events(wanted) if events else self._create(wanted, stamps))
-        self.sample()
+        if len(self.items) <= AT_ONCE_MAX:
+            self.sample()
         return results
 
     def _create(self, wanted: Any, stamps: Stamps) -> Any:

@@ -15,6 +15,7 @@ ITEMS_MAX = 10_000  # monitored items created, changed or deleted by one call
 HISTORY_MAX = 100
 SUBSCRIPTIONS_MAX = 20  # of one session
 SUBSCRIPTIONS_TOTAL_MAX = 250
+ITEMS_TOTAL_MAX = 400_000  # of all subscriptions
 
 _PREFIX = "Server_ServerCapabilities_OperationLimits_"
 OPERATION_LIMITS = {

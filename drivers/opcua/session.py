@@ -124,6 +124,8 @@ class Session(StrictSession):
         if params.TimestampsToReturn not in (0, 1, 2, 3):
             raise ServiceError(_codes.BadTimestampsToReturnInvalid)
         self.own(params.SubscriptionId)
+        if self.subscription_service.count_items() + len(params.ItemsToCreate) > limits.ITEMS_TOTAL_MAX:
+            raise ServiceError(_codes.BadTooManyMonitoredItems)
         return await super().create_monitored_items(params)
 
     async def modify_monitored_items(self, params: Any) -> list[Any]:

@@ -184,6 +184,9 @@ class TagSubscriptions(SubscriptionService):
     def known(self) -> list[TagSubscription]:
         return [one for one in self.subscriptions.values() if isinstance(one, TagSubscription)]
 
+    def count_items(self) -> int:
+        return sum(len(one.monitored_item_srv.items) for one in self.known())
+
     async def create_subscription(
         self, params: Any, callback: Callable[..., Any], session_id: Any, request_callback: Any = None
     ) -> Any:

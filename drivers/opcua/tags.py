@@ -16,6 +16,7 @@ import scan
 from scan import quality as q
 from scan.abi import Symbol
 from scan.field_io import HEARTBEAT_TIMEOUT_NS
+from scan.problem import TickworkError
 from scan.view import bit_mask
 
 from .program_types import ProgramTypes
@@ -74,7 +75,10 @@ class Tags:
         """
         self.view.refresh()
         loaded = bool(self.tree.symbols) and self.view.generation == self.generation
-        self._snapshot = self.view.snapshot() if loaded else None
+        try:
+            self._snapshot = self.view.snapshot() if loaded else None
+        except TickworkError:  # the scan process begins anew
+            self._snapshot = None
         if self._snapshot is not None and self._snapshot.generation != self.generation:
             self._snapshot = None
         self._inputs = self.view.inputs() if self._snapshot is not None else None

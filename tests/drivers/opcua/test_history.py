@@ -98,6 +98,8 @@ def test_raw_when_read_then_are_the_changes_in_the_order_asked_for() -> None:
     assert bound.values("big", 0, 2) == [2**64 - 1, 2**64 - 2]
     pages = bound.raw("count", 0, 10, 3)
     assert [len(page.HistoryData.DataValues) for page in pages] == [3, 1]
+    pages = bound.raw("count", 10, 0, 1)
+    assert [page.HistoryData.DataValues[0].Value.Value for page in pages] == [5, 4, 2]
     assert bound.raw("count", 100, 200)[0].StatusCode.value == _codes.GoodNoData
     assert bound.raw("count", 0, None)[0].StatusCode.value == _codes.BadHistoryOperationInvalid
     assert bound.raw("text", 0, 1)[0].StatusCode.value == _codes.BadHistoryOperationUnsupported
@@ -132,7 +134,7 @@ def past(rows: list[tuple[int, float]]) -> Past:
     symbol = Symbol("P.x", IecType.LREAL, 64, 8)
     times = np.array([time for time, _ in rows], np.int64)
     raw = np.array([value for _, value in rows], np.float64).view(np.uint64)
-    return Past(symbol, times, raw, np.zeros(len(rows), np.uint32))
+    return Past(symbol, times, raw, np.zeros(len(rows), np.uint32), np.arange(len(rows)))
 
 
 @given(

@@ -56,7 +56,7 @@ def test_date_and_time_when_written_then_comes_back_the_same(moment: datetime.da
         (symbol(IecType.REAL, low=0.0), ua.Variant(math.nan, ua.VariantType.Float), BAD_RANGE),
         (symbol(IecType.REAL, low=0.0, high=10.0), ua.Variant(10.0, ua.VariantType.Float), ua.StatusCodes.Good),
         (symbol(IecType.STRING, length=3), ua.Variant("four", ua.VariantType.String), BAD_RANGE),
-        (symbol(IecType.INT, enum_values=(("a", 0),)), ua.Variant(2, ua.VariantType.Int16), BAD_RANGE),
+        (symbol(IecType.INT, enum_values=(("a", 0),)), ua.Variant(2, ua.VariantType.Int32), BAD_RANGE),
         (symbol(IecType.TIME), ua.Variant(2**62, ua.VariantType.Int64), BAD_RANGE),
     ],
 )  # fmt: skip

@@ -34,12 +34,14 @@ from supervisor.history_embedded import open_or_quarantine
 from supervisor.history_service import HistoryService
 from supervisor.housekeeping import Housekeeping
 from supervisor.ingest import Ingest
+from supervisor.language import Language
 from supervisor.link_server import LinkServer
 from supervisor.live import Bus
 from supervisor.log import AccessLog
 from supervisor.metrics import Measured, Metrics
 from supervisor.middleware import BodyLimit, RateLimit, SecurityHeaders
 from supervisor.mqtt import MqttService
+from supervisor.notify import NotifyService, Vault, facts_of
 from supervisor.people import PeopleService
 from supervisor.programs_service import ProgramService
 from supervisor.recordings import RecordingService
@@ -70,6 +72,7 @@ class Parts:
     metrics: Metrics
     alarms: AlarmService
     mqtt: MqttService
+    language: Language
     watches: tuple[Watch, ...]
 
     async def start(self) -> None:
@@ -80,6 +83,7 @@ class Parts:
 
     async def stop(self) -> None:
         self.stop_streams()
+        await self.language.stop()
         await self.ingest.stop()
         self.store.close()
 
@@ -99,7 +103,7 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
     bus = Bus()
     ingest = Ingest(history, bus, now_ns)
     fleet = FleetService(store, ingest, bus, now_ns)
-    compiler = Compiler()
+    compiler, language = Compiler(), Language()
     artifacts = Artifacts(store, ArtifactStore(folder / "artifacts"), compiler)
     commands = CommandService(store, fleet, now_ns)
     deployments = DeploymentService(store, fleet, artifacts, key, now_ns)
@@ -115,19 +119,6 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
     people = PeopleService(store, now_ns, passwords)
     audit = AuditJournal(store, now_ns)
     system = SystemService(settings, ingest, public_base64(key), now_ns, damage)
-    services = Services(
-        fleet=fleet,
-        history=HistoryService(ingest, bus),
-        programs=ProgramService(store, compiler, artifacts, now_ns),
-        deployments=deployments,
-        commands=commands,
-        people=people,
-        audit=audit,
-        system=system,
-        alarms=alarms,
-        screens=ScreenService(store, now_ns),
-        recordings=recordings,
-    )
     link = LinkServer(
         store, fleet, commands, deployments, alarms, recordings, history.mark, public_base64(key), now_ns
     )
@@ -136,12 +127,34 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
     mqtt = MqttService(
         folder, store=store, fleet=fleet, commands=commands, deployments=deployments, alarms=alarms, now_ns=now_ns
     )  # fmt: skip
+    notifications = NotifyService(
+        store, Vault(key), lambda node_id, entry: facts_of(alarms, node_id, entry), publish=mqtt.publish,
+        tell=fleet.tell, link=lambda: f"{system.public_url.rstrip('/')}/alarms" if system.public_url else "",
+        now_ns=now_ns,
+    )  # fmt: skip
+    alarms.listeners.append(notifications.heard)
+    programs = ProgramService(store, compiler, language, artifacts, now_ns)
+    services = Services(
+        fleet=fleet,
+        history=HistoryService(ingest, bus),
+        programs=programs,
+        deployments=deployments,
+        commands=commands,
+        people=people,
+        audit=audit,
+        system=system,
+        alarms=alarms,
+        screens=ScreenService(store, now_ns),
+        recordings=recordings,
+        notifications=notifications,
+    )
     watches: tuple[Watch, ...] = (
         commands.watch,
         deployments.watch,
         housekeeping.watch,
         own.watch,
         mqtt.watch,
+        notifications.watch,
     )
     metrics = Metrics(fleet, ingest)
     return Parts(
@@ -158,6 +171,7 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
         metrics,
         alarms,
         mqtt,
+        language,
         watches,
     )
 

@@ -1,6 +1,6 @@
 """A process of its own for programs of unknown origin: limits first, then a check, a build or an inspection.
 
-``python -m supervisor.program_worker check|build FOLDER [--output FILE]`` ends in ``tickwork check|build --json``;
+``python -m supervisor.program_worker check|build|test FOLDER [--output FILE]`` ends in ``tickwork check --json``;
 ``… inspect ARTIFACT`` prints what the artifact says of itself as one JSON document. The limits are set before anything
 of the input is read and cannot be lifted again: processor time, memory, size of files, no core dumps.
 """

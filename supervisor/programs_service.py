@@ -14,12 +14,14 @@ from collections.abc import Callable
 import msgspec
 from sqlite_utils import Database
 
-from scan.problem import fail
+from scan.problem import Place, fail
 from supervisor import audit
 from supervisor.archive import check_files, check_path, read_zip
 from supervisor.artifacts import Artifacts
-from supervisor.compiler import Compiler
+from supervisor.compiler import Compiler, ProgramTests
 from supervisor.config_store import ConfigStore, Row, one, rows
+from supervisor.language import Language
+from supervisor.language_worker import Help, Question
 from supervisor.model import Actor, CheckReport, FileDiff, Project, ProjectDetail, Role, SourceFile, Version
 from supervisor.problems import exists_already, not_found, not_understood, require
 
@@ -32,12 +34,18 @@ Digests = dict[str, str]  # path -> digest of the text
 
 class ProgramService:
     def __init__(
-        self, store: ConfigStore, compiler: Compiler, artifacts: Artifacts, now_ns: Callable[[], int]
+        self,
+        store: ConfigStore,
+        compiler: Compiler,
+        language: Language,
+        artifacts: Artifacts,
+        now_ns: Callable[[], int],
     ) -> None:
         self._store = store
         self._compiler = compiler
         self._artifacts = artifacts
         self._now_ns = now_ns
+        self._language = language
 
     # ------------------------------------------------------------ reading
 
@@ -158,6 +166,21 @@ class ProgramService:
         edited = {file.path: file for file in files}
         merged = {file.path: file for file in draft} | edited
         return await self._compiler.check(check_files(tuple(merged.values())), _digest(row["draft"]))
+
+    async def test(self, actor: Actor, project_id: int, files: tuple[SourceFile, ...] = ()) -> ProgramTests:
+        require(actor, Role.VIEWER)
+        return await self._compiler.test(await self._merged(project_id, files))
+
+    async def help(self, actor: Actor, project_id: int, edited: SourceFile, place: Place, what: str) -> Help:
+        require(actor, Role.VIEWER)
+        files = {file.path: file.text for file in await self._merged(project_id, (edited,))}
+        return await self._language.ask(Question(what, files, edited.path, place.line, place.column))
+
+    async def _merged(self, project_id: int, files: tuple[SourceFile, ...]) -> tuple[SourceFile, ...]:
+        """The draft with files that are being edited in place of its own."""
+        _, draft = await self._store.run(lambda db: _with_texts(db, project_id))
+        merged = {file.path: file for file in draft} | {file.path: file for file in files}
+        return check_files(tuple(merged.values()))
 
     async def publish(self, actor: Actor, project_id: int, message: str) -> Version:
         require(actor, Role.ENGINEER)

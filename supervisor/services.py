@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from runtime.link import TraceQuestion
+from scan.problem import Place
 from supervisor.alarm_model import (
     AlarmCounts,
     AlarmFilter,
@@ -24,6 +25,8 @@ from supervisor.alarm_model import (
     OrderResult,
 )
 from supervisor.alarm_whatif import Trial
+from supervisor.compiler import ProgramTests
+from supervisor.language_worker import Help
 from supervisor.model import (
     NEWEST,
     About,
@@ -61,6 +64,7 @@ from supervisor.model import (
     Value,
     Version,
 )
+from supervisor.notify.model import Delivery, Item, Mute, Overview, Run, Settings
 from supervisor.recordings import Look, Why
 from supervisor.screens import Screen, ScreenDetail
 
@@ -152,6 +156,12 @@ class Programs(Protocol):
 
     async def check(self, actor: Actor, project_id: int, files: tuple[SourceFile, ...] = ()) -> CheckReport:
         """Check the draft; ``files`` stand in for files of the draft that are being edited and not saved."""
+
+    async def test(self, actor: Actor, project_id: int, files: tuple[SourceFile, ...] = ()) -> ProgramTests:
+        """Run the draft's own tests in virtual time; ``files`` as in ``check``."""
+
+    async def help(self, actor: Actor, project_id: int, edited: SourceFile, place: Place, what: str) -> Help:
+        """What may be written at a place of the edited file ("complete"), or what stands there ("describe")."""
 
     async def publish(self, actor: Actor, project_id: int, message: str) -> Version:
         """Check, build and sign the draft as a new version. TickworkError carries the problems of the
@@ -335,6 +345,32 @@ class Alarms(Protocol):
     ) -> DefinitionVersion: ...
 
 
+class Notifications(Protocol):
+    """Who is told of which alarms, and where each message stands. See ``supervisor.notify``."""
+
+    async def overview(self, actor: Actor) -> Overview: ...
+
+    async def runs(self, actor: Actor, *, page: Page = NEWEST) -> tuple[Run, ...]: ...
+
+    async def deliveries(
+        self, actor: Actor, *, run_id: int = 0, channel: str = "", page: Page = NEWEST
+    ) -> tuple[Delivery, ...]: ...
+
+    async def stop(self, actor: Actor, run_id: int, reason: str) -> Run: ...
+
+    async def mute(self, actor: Actor, rule: str, duration_s: int, reason: str) -> Mute: ...
+
+    async def unmute(self, actor: Actor, rule: str) -> None: ...
+
+    async def settings(self, actor: Actor) -> Settings: ...
+
+    async def put(self, actor: Actor, kind: str, item: Item, *, secret: str | None = None) -> Settings: ...
+
+    async def remove(self, actor: Actor, kind: str, name: str) -> Settings: ...
+
+    async def test(self, actor: Actor, channel: str, to: str) -> Delivery: ...
+
+
 class Recordings(Protocol):
     """What a runtime recorded, asked over its link: state of any scan, its executed lines, and why a value changed."""
 
@@ -371,6 +407,7 @@ class Services:
     alarms: Alarms
     screens: Screens
     recordings: Recordings
+    notifications: Notifications
 
 
 __all__ = [
@@ -397,6 +434,7 @@ __all__ = [
     "History",
     "Login",
     "Look",
+    "Notifications",
     "Page",
     "People",
     "Plan",

@@ -12,6 +12,7 @@ from supervisor.pages.errors import error_page
 from supervisor.pages.live_views import LivePages
 from supervisor.pages.plant_pages import PlantModel, PlantPages
 from supervisor.pages.program_pages import ProgramPages
+from supervisor.pages.program_tools import ProgramTools
 from supervisor.pages.screen_pages import ScreenModel, ScreenPages
 from supervisor.pages.session_pages import SessionPages
 from supervisor.pages.source_pages import SourceModel, SourcePages
@@ -50,6 +51,7 @@ def routes(services: Services) -> list[BaseRoute]:
         *WatchPages(services).routes(),
         *ScreenPages(services, screens).routes(),
         *ProgramPages(services).routes(),
+        *ProgramTools(services).routes(),
         *DeploymentPages(services, work).routes(),
         *AdminPages(services).routes(),
         *LivePages(services, model, work, sources, screens, alarms).routes(),

@@ -255,6 +255,26 @@ def edit(page: Page, old: str, new: str) -> None:
     )
 
 
+def test_editor_when_one_types_and_tests_then_the_checker_helps_and_the_tests_of_the_plant_pass(
+    page: Page, demo: dict[str, Any]
+) -> None:
+    page.goto(f"{demo['url']}/programs")
+    page.get_by_role("link", name="water", exact=True).last.click()
+    page.get_by_role("link", name="pump.st").click()
+    page.get_by_role("button", name="Run tests").click()
+    expect(page.locator("#test-results")).to_contain_text("tests passed", timeout=SLOW_MS)
+    line = page.locator(".cm-line", has_text="ResetEdge(CLK := Reset);")
+    line.click()
+    page.keyboard.press("End")
+    page.keyboard.type(" Standstill.")
+    page.keyboard.press("Control+Space")
+    expect(page.locator(".cm-tooltip-autocomplete")).to_contain_text("ET", timeout=SLOW_MS)
+    page.keyboard.press("Escape")
+    for _ in range(len(" Standstill.")):
+        page.keyboard.press("Backspace")
+    expect(page.locator("#edit-state")).not_to_contain_text("not saved", timeout=SLOW_MS)
+
+
 def test_program_when_it_does_not_compile_then_it_never_leaves_the_supervisor(
     page: Page, demo: dict[str, Any]
 ) -> None:

@@ -17,7 +17,14 @@ import pytest
 import web
 from tests.supervisor.pages.browser import Browser
 from tests.supervisor.pages.fakes import HOSTILE, Plant
-from web import contexts_alarms, contexts_recording, contexts_screens, contexts_strip, rendering
+from web import (
+    contexts_alarms,
+    contexts_recording,
+    contexts_screens,
+    contexts_strip,
+    contexts_tests,
+    rendering,
+)
 
 CLASSES = [
     value
@@ -30,6 +37,7 @@ CLASSES = [
         contexts_recording,
         contexts_screens,
         contexts_strip,
+        contexts_tests,
     )
     for value in vars(module).values()
     if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
@@ -193,6 +201,8 @@ async def walk(browser: Browser) -> dict[str, str]:
         ("/runtimes/n1/commands", {"kind": "write", "path": "Control.Level1Low", "value": "99"}),
         ("/programs/1/files", {"path": "main.st", "text": "PROGRAM Control\nLevl1\nEND_PROGRAM"}),
         ("/programs/1/publish", {"message": HOSTILE}),
+        ("/programs/1/test", {}),
+        ("/programs/2/test", {}),
         ("/watch/prepare", {"tag": "n1:Control.Level1Low", "value": "abc"}),
         ("/watch/prepare", {"tag": f"n1:{HOSTILE}", "value": HOSTILE}),
         ("/watch/apply", {"tag": "n1:Control.Level1Low", "value": "40", "expected": "40"}),

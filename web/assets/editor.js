@@ -9,7 +9,7 @@ import { highlightSelectionMatches, search, searchKeymap } from "@codemirror/sea
 import { EditorState, StateEffect, StateField } from "@codemirror/state";
 import {
   Decoration, EditorView, ViewPlugin, WidgetType, drawSelection, highlightActiveLine, highlightActiveLineGutter,
-  highlightSpecialChars, keymap, lineNumbers, rectangularSelection,
+  highlightSpecialChars, hoverTooltip, keymap, lineNumbers, rectangularSelection,
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { structuredText } from "./st_language.js";
@@ -62,6 +62,7 @@ const theme = EditorView.theme({
   ".cm-button": { backgroundImage: "none", backgroundColor: "var(--page)", color: "var(--text)", border: "1px solid var(--line-strong)" },
   ".cm-live": { marginLeft: "2rem", padding: "0 0.4rem", color: "var(--live)", fontWeight: "600", userSelect: "none",
     borderLeft: "2px solid var(--line-strong)", whiteSpace: "pre" },
+  ".cm-describe": { padding: "0.4rem 0.6rem", maxWidth: "40rem", whiteSpace: "pre-wrap", fontFamily: "var(--mono)", fontSize: "0.85rem" },
   ".cm-executed": { backgroundColor: "var(--code-executed)", boxShadow: "inset 3px 0 0 var(--live)" },
   ".cm-live .name": { color: "var(--muted)", fontWeight: "400" },
 });
@@ -128,6 +129,45 @@ const executedField = StateField.define({
   provide: (field) => EditorView.decorations.from(field),
 });
 
+// What the page's `help` function answers, from the project's own checker; words of the text where it does not.
+function completionsOf(editor) {
+  return async (context) => {
+    const word = context.matchBefore(/[A-Za-z_][\w]*$/);
+    const point = context.matchBefore(/\.$/);
+    if (!editor.help || (!word && !point && !context.explicit)) return null;
+    const line = context.state.doc.lineAt(context.pos);
+    const answer = await editor.help("complete", line.number, context.pos - line.from + 1);
+    if (context.aborted || !answer?.choices.length) return null;
+    return {
+      from: word ? word.from : context.pos,
+      validFor: /^\w*$/,
+      options: answer.choices.map((choice) => ({
+        label: choice.label, detail: choice.detail, info: choice.comment || undefined, apply: choice.insert || choice.label,
+        type: KINDS[choice.kind] || "variable",
+      })),
+    };
+  };
+}
+
+const KINDS = { keyword: "keyword", function: "function", method: "method", function_block: "class", class: "class", program: "class", type: "type", enum: "enum" };
+
+function hoversOf(editor) {
+  return async (view, position) => {
+    const line = view.state.doc.lineAt(position);
+    const answer = editor.help ? await editor.help("describe", line.number, position - line.from + 1) : null;
+    if (!answer?.text) return null;
+    return {
+      pos: position,
+      create() {
+        const dom = document.createElement("div");
+        dom.className = "cm-describe";
+        dom.textContent = answer.text.replace(/^```.*$/gm, "").replace(/\n{3,}/g, "\n\n").trim();
+        return { dom };
+      },
+    };
+  };
+}
+
 const visibleRange = ViewPlugin.define(() => ({}));
 
 function positions(doc, problem) {
@@ -159,7 +199,8 @@ class StEditor extends HTMLElement {
           EditorState.allowMultipleSelections.of(true), indentUnit.of("    "), EditorState.tabSize.of(4), indentOnInput(),
           bracketMatching(), closeBrackets(), rectangularSelection(), highlightActiveLine(), highlightSelectionMatches(),
           search({ top: true }), syntaxHighlighting(highlight), theme, structuredText, liveField, executedField, visibleRange,
-          structuredText.data.of({ autocomplete: completeAnyWord }), autocompletion(),
+          structuredText.data.of({ autocomplete: completeAnyWord }), structuredText.data.of({ autocomplete: completionsOf(this) }),
+          autocompletion(), hoverTooltip(hoversOf(this)),
           EditorState.readOnly.of(readOnly), EditorView.editable.of(!readOnly),
           EditorView.contentAttributes.of({ "aria-label": this.getAttribute("label") || "Structured Text", tabindex: "0" }),
           keymap.of([

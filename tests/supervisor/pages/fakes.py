@@ -14,6 +14,8 @@ import msgspec
 
 from runtime.link import DeviceStatus, GroupStatus, TaskStatus
 from scan.problem import Place, Problem, fail
+from supervisor.compiler import CaseResult, ProgramTests
+from supervisor.language_worker import Choice, Help
 from supervisor.model import (
     NEWEST,
     About,
@@ -52,6 +54,7 @@ from supervisor.model import (
 from supervisor.problems import not_found, require
 from supervisor.services import Services, StreamEnded
 from tests.supervisor.pages.fake_alarms import FakeAlarms
+from tests.supervisor.pages.fake_notify import FakeNotify
 from tests.supervisor.pages.fake_recordings import FakeRecordings
 from tests.supervisor.pages.fake_screens import FakeScreens
 
@@ -548,6 +551,20 @@ class FakePrograms:
                     )
         return CheckReport(not problems, tuple(problems), f"d{self.edits}", 4)
 
+    async def test(self, actor: Actor, project_id: int, files: tuple[SourceFile, ...] = ()) -> ProgramTests:
+        problem = Problem("PT1003", f"expected 1.0 {HOSTILE}", Place("tests/plant.toml", 3), "1.0", "2.0")
+        if project_id != 1:
+            return ProgramTests(False, (), (problem,), 40)
+        passed = CaseResult("tests/plant.toml", "fills", True, 1200, 24 * S)
+        return ProgramTests(
+            False, (passed, CaseResult("tests/plant.toml", HOSTILE, False, 3, S, (problem,))), (), 900
+        )
+
+    async def help(self, actor: Actor, project_id: int, edited: SourceFile, place: Place, what: str) -> Help:
+        if what == "describe":
+            return Help(text=f"Level1 : REAL {HOSTILE}")
+        return Help((Choice("Level1", "variable", "REAL", HOSTILE, "Level1"),))
+
     async def publish(self, actor: Actor, project_id: int, message: str) -> Version:
         report = await self.check(actor, project_id)
         if not report.ok:
@@ -965,4 +982,5 @@ def fake_services(plant: Plant | None = None) -> Services:
         alarms=FakeAlarms("n1", "water-1"),
         screens=FakeScreens(HOSTILE),
         recordings=FakeRecordings(HOSTILE),
+        notifications=FakeNotify(HOSTILE),
     )

@@ -139,7 +139,7 @@ class BodyArguments(BodyStandard):
             remedy=f"write {member.name} {right} …",
         )
 
-    def _complete(self, unit: PouSymbol, bound: Bound, node: ast.Call) -> bool:
+    def complete(self, unit: PouSymbol, bound: Bound, node: ast.Call) -> bool:
         """Everything given that must be given."""
         positional = any(argument.name is None for argument in bound.arguments.values())
         missing: list[str] = []

@@ -13,6 +13,7 @@ from programs.check_meanings import (
     SymbolMeaning,
     ValueMeaning,
 )
+from programs.check_overloads import version
 from programs.check_values import Value
 from programs.diagnostics import Spanned
 from programs.signatures import is_standard_function
@@ -122,7 +123,10 @@ class BodyCalls(BodyArguments):
         return self._call_unit(callee, node)
 
     def _call_unit(self, callee: CallableMeaning, node: ast.Call) -> Value:
-        unit = callee.symbol
+        unit = version(self, callee.symbol, callee.receiver, node)
+        if unit is None:
+            return self.poison(node)
+        callee.symbol = unit
         if unit.generic:
             instance = self._instance_for(unit, node)
             if instance is None:
@@ -256,7 +260,7 @@ class BodyCalls(BodyArguments):
         call = hir.Call(
             unit.key, prepared.arguments, kind, prepared.inouts, prepared.outputs, line=self.line(node)
         )
-        name = unit.name.upper()
+        name = unit.slot or unit.name.upper()
         if unit.kind == "method" and isinstance(unit.node, ast.Accessor):
             prop, _, accessor = unit.key.rpartition(".")
             name = f"{prop.rpartition('.')[2].upper()}.{accessor.upper()}"
@@ -302,7 +306,7 @@ class BodyCalls(BodyArguments):
 
     def _prepare(self, unit: PouSymbol, bound: Bound, node: ast.Call) -> Prepared | None:
         prepared = Prepared()
-        ok = bound.ok and self._complete(unit, bound, node)
+        ok = bound.ok and self.complete(unit, bound, node)
         for parameter in unit.parameters:
             argument = bound.arguments.get(parameter)
             if parameter.section == "VAR_INPUT":

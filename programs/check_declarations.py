@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from programs import ast, hir, types
 from programs.check_context import Context, Scope
+from programs.check_overloads import shape_of
 from programs.sfc_steps import declare_steps
 from programs.source import Source
 from programs.symbols import (
@@ -208,7 +209,13 @@ class Declarations:
             symbol.test = hir.Test(key, node.title, pou.file, pou.line, node.attributes.get("mock", ""))
             self.context.tests.append(symbol.test)
         home = scope.parent if node.using and scope.parent is not None else scope
-        self._add(home, node.name, symbol)
+        symbol.shape = shape_of(node)
+        first = home.symbols.get(node.name.name.upper())
+        if kind == "function" and isinstance(first, PouSymbol) and self._is_version(symbol, first):
+            key = symbol.key = pou.key = f"{key}~{symbol.shape}"
+            first.overloads.append(symbol)
+        else:
+            self._add(home, node.name, symbol)
         if key in self.context.pous:
             key = f"{key}@{node.start}"
             symbol.key = pou.key = key
@@ -339,17 +346,33 @@ class Declarations:
         symbol = PouSymbol(key, "method", scope, self._hir_pou(key, "method", node), node, owner=owner)
         symbol.access, symbol.abstract = node.access, node.abstract
         symbol.final, symbol.override = node.final, node.override
+        symbol.shape, symbol.slot = shape_of(node), node.name.name.upper()
         self._sections(symbol, node.sections, node.source)
         if node.result is not None:
             self._result(symbol, node.name, node.source)
         self._own(symbol, owner, node.name)
 
+    def _is_version(self, symbol: PouSymbol, first: PouSymbol) -> bool:
+        """Whether a second declaration of a name is another version of a function or method."""
+        same_kind = (
+            first.kind == symbol.kind and isinstance(first.node, ast.Pou) and first.node.result is not None
+        )
+        known = [first.shape, *(one.shape for one in first.overloads)]
+        return same_kind and not self.context.loose and symbol.shape not in known and not symbol.generic
+
     def _own(self, symbol: PouSymbol, owner: PouSymbol | InterfaceSymbol, name: ast.Name) -> None:
         """Enter a method under its owner, and its code in the application unless it is a prototype."""
         key = name.name.upper()
-        if key in owner.methods:
-            earlier = owner.methods[key].node
-            self.context.duplicate(name, name.name, earlier)
+        first = owner.methods.get(key)
+        if (
+            first is not None
+            and self._is_version(symbol, first)
+            and f"{key}~{symbol.shape}" not in owner.methods
+        ):
+            symbol.slot = key = f"{key}~{symbol.shape}"
+            symbol.key = symbol.pou.key = f"{symbol.key}~{symbol.shape}"
+        elif first is not None:
+            self.context.duplicate(name, name.name, first.node)
             return
         owner.methods[key] = symbol
         if isinstance(owner, PouSymbol):

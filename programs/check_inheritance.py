@@ -71,7 +71,7 @@ class _Block:
         if isinstance(method.node, ast.Accessor):
             parts = method.key.upper().split(".")
             return f"{parts[-2]}.{parts[-1]}"
-        return method.name.upper()
+        return method.slot or method.name.upper()
 
     def _broken(self, where: object, message: str, expected: str, found: str) -> None:
         assert isinstance(where, ast.Node)

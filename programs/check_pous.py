@@ -10,6 +10,7 @@ from programs.check_context import Context, Scope
 from programs.check_declarations import Declarations
 from programs.check_initial import Initials
 from programs.check_meanings import PlaceMeaning
+from programs.check_overloads import align_methods
 from programs.check_statements import Body
 from programs.check_types import TypeResolver
 from programs.symbols import InterfaceSymbol, PouSymbol, State, VariableSymbol
@@ -36,6 +37,7 @@ class Units:
             self._interface_bases(interface)
         for symbol in symbols:
             self._bases(symbol)
+        align_methods(self.context)
         for interface in self.context.interfaces.values():
             for method in interface.methods.values():
                 self._header(method)

@@ -95,10 +95,13 @@ class PouSymbol:
     external: bool = False
     generic: bool = False  # has type parameters: only its instances are translated
     test: hir.Test | None = None  # it is one
+    shape: str = ""  # types of the parameters as written: tells versions of one name apart
+    slot: str = ""  # of a method: its upper-case name in tables, with its shape where the name has versions
+    overloads: list[PouSymbol] = field(default_factory=list)  # of a function: further versions
 
     @property
     def name(self) -> str:
-        return self.key.rpartition(".")[2]
+        return self.key.partition("~")[0].rpartition(".")[2]
 
     def member(self, name: str) -> VariableSymbol | None:
         """A variable of this POU or of its bases."""

@@ -125,11 +125,45 @@ def test_chart_when_a_body_holds_two_networks_then_both_run() -> None:
     assert codes(joined) == ["ST4021"]
 
 
+VERSIONS = """
+FUNCTION Kind : INT VAR_INPUT x : INT; END_VAR Kind := 1; END_FUNCTION
+FUNCTION Kind : INT VAR_INPUT x : REAL; END_VAR Kind := 2; END_FUNCTION
+FUNCTION Kind : INT VAR_INPUT x : STRING; y : INT; END_VAR Kind := 3; END_FUNCTION
+FUNCTION Try : BOOL VAR_OUTPUT v : INT; END_VAR v := 4; Try := TRUE; END_FUNCTION
+FUNCTION Try : BOOL VAR_OUTPUT v : REAL; END_VAR v := 2.5; Try := TRUE; END_FUNCTION
+INTERFACE Keyed
+    METHOD K : INT VAR_INPUT x : REAL; END_VAR END_METHOD
+    METHOD K : INT VAR_INPUT x : INT; END_VAR END_METHOD
+END_INTERFACE
+CLASS C IMPLEMENTS Keyed
+    METHOD PUBLIC K : INT VAR_INPUT x : INT; END_VAR K := 1; END_METHOD
+    METHOD PUBLIC K : INT VAR_INPUT x : REAL; END_VAR K := 2; END_METHOD
+    METHOD PUBLIC K : INT VAR_INPUT x : INT; y : INT; END_VAR K := 3; END_METHOD
+END_CLASS
+CLASS D EXTENDS C
+    METHOD PUBLIC OVERRIDE K : INT VAR_INPUT x : REAL; END_VAR K := 20; END_METHOD
+    METHOD PUBLIC OVERRIDE K : INT VAR_INPUT x : INT; y : INT; END_VAR K := 300; END_METHOD
+END_CLASS
+PROGRAM Main
+VAR o : D; i : Keyed; p : REF_TO C; whole : INT; part : REAL; ok : BOOL; a, b, c, d, e, f, g, h, k : INT; END_VAR
+    p := REF(o); i := o; ok := Try(v => whole) AND Try(v => part);
+    a := Kind(INT#4); b := Kind(REAL#2.0); c := Kind('abc', 3); d := Kind(7);
+    e := p^.K(4); f := p^.K(REAL#4.0); g := p^.K(4, 5); h := i.K(INT#4); k := i.K(REAL#4.0);
+END_PROGRAM
+"""
+
+
+def test_versions_of_a_name_when_called_then_the_arguments_choose_also_through_interfaces() -> None:
+    assert run(VERSIONS, *"abcdefghk", "whole", "part") == [1, 2, 3, 1, 1, 20, 300, 1, 20, 4, 2.5]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
         ("PROGRAM Main VAR a : One; END_VAR a := 1; END_PROGRAM TYPE One : (X, Y); END_TYPE", ["ST3006"]),
         ("FUNCTION F : INT F := F(); END_FUNCTION PROGRAM Main END_PROGRAM", ["ST4011"]),
+        (f"{VERSIONS} PROGRAM P VAR n : INT; END_VAR n := Kind(TRUE); END_PROGRAM", ["ST4003"]),
+        ("FUNCTION F : INT F := 1; END_FUNCTION FUNCTION F : INT F := 2; END_FUNCTION", ["ST3003"]),
         ("PROGRAM Main VAR r : REAL; END_VAR CASE r OF 1: ; END_CASE; END_PROGRAM", ["ST4010"]),
     ],
 )

@@ -152,6 +152,9 @@ class Body(BodyExpressions):
     def _case(self, node: ast.Case) -> None:
         selector = self.settle(self.expression(node.selector))
         kind = selector.type
+        if isinstance(kind, hir.String):
+            self._text_case(node, selector)
+            return
         discrete = (*types.INTEGERS, *types.BITS, *types.CHARS, *types.TIMES, IecType.BOOL)
         allowed = isinstance(kind, hir.Enum) or types.is_kind(kind, *discrete)
         if not allowed and not selector.unknown:
@@ -174,6 +177,25 @@ class Body(BodyExpressions):
         otherwise = self.body(node.otherwise) if node.otherwise is not None else []
         if not selector.unknown:
             self.output.append(hir.Case(self._ordinal(selector), branches, otherwise, self.line(node)))
+
+    def _text_case(self, node: ast.Case, selector: Value) -> None:
+        """CASE over texts, which are elementary too (7.3.3.3.3): comparisons in order."""
+        selector = self.pinned(selector, node.selector)
+        branches: list[tuple[hir.Expression | None, list[hir.Statement]]] = []
+        for branch in node.branches:
+            condition = Value(hir.Constant(types.BOOL, 0, self.line(node)), types.BOOL)
+            for at, label in enumerate(branch.labels):
+                low = self.expression(label.low, selector.type)
+                met = self.combine("=" if label.high is None else ">=", selector, low, label)
+                if label.high is not None:
+                    high = self.combine("<=", selector, self.expression(label.high, selector.type), label)
+                    met = self.combine("AND", met, high, label)
+                condition = met if at == 0 else self.combine("OR", condition, met, label)
+            branches.append((condition.expr, self.body(branch.body)))
+        if node.otherwise is not None:
+            branches.append((None, self.body(node.otherwise)))
+        if branches and branches[0][0] is not None:
+            self.output.append(hir.If(branches, self.line(node)))
 
     def _ordinal(self, selector: Value) -> hir.Expression:
         """The selector as the number that labels are: characters by their code, times by their nanoseconds."""

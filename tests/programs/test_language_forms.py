@@ -37,7 +37,7 @@ VAR
     calculated, chosen, letter, late, total, id, size1, listed : INT; status_ok, same : BOOL;
     s : Status; w : WORD; m : Mode := 7; c : CHAR := 'c'; t : TIME := T#5s; two : Two := X;
     l1, l2 : Leaf; p : Pair; n : Named; grid : ARRAY[0..2, 1..4] OF INT;
-    list : ARRAY[0..1] OF Named := [l1, p]; k : INT;
+    list : ARRAY[0..1] OF Named := [l1, p]; k : INT; text : STRING[3] := 'bc'; worded : INT;
 END_VAR
     w := Status#Bad; s := 16#8001;
     status_ok := w = Status#Bad AND s > WORD#16#8000 AND (s AND Status#Idle) = 0;
@@ -46,6 +46,7 @@ END_VAR
     CASE c OF 'a': letter := 1; 'b'..'d': letter := 2; ELSE letter := 3; END_CASE;
     CASE t OF T#1s..T#2s: late := 1; T#5s: late := 5; END_CASE;
     CASE two OF X: k := 1; Z: k := 2; END_CASE;
+    CASE text OF 'a', 'b': worded := 1; 'ba'..'bz': worded := 2; ELSE worded := 3; END_CASE;
     l1.v := 1; l2.v := 2; p.a := l1; p.b := l2; total := p.Sum() + k;
     n := p.a; same := n = p.a AND n = l1 AND n <> p.b;
     id := given.Id() * 10 + n.Id();
@@ -56,8 +57,20 @@ END_PROGRAM
 
 
 def test_third_edition_forms_when_run_then_each_means_what_the_standard_says() -> None:
-    paths = ["status_ok", "calculated", "chosen", "letter", "late", "total", "same", "id", "size1", "listed"]
-    assert run(STRICT, *paths) == [1, 3, 3, 2, 5, 4, 1, 72, 7, 9]
+    paths = [
+        "status_ok",
+        "calculated",
+        "chosen",
+        "letter",
+        "late",
+        "total",
+        "same",
+        "id",
+        "size1",
+        "listed",
+        "worded",
+    ]
+    assert run(STRICT, *paths) == [1, 3, 3, 2, 5, 4, 1, 72, 7, 9, 2]
 
 
 CODESYS = """

@@ -158,7 +158,7 @@ class FleetAlarms:
         now = self._now_ns()
         await self._config.run(lambda db: alarm_store.insert_table(db, OWN, table, now))
         self._service.take_table(OWN, table)
-        await self._service.wake()
+        self._service.wake(0)
 
     def _find(self, name: str) -> tuple[NodeState, int] | None:
         runtime, _, path = name.partition(":")
@@ -199,17 +199,18 @@ class FleetAlarms:
             return
         now, epoch = self._now_ns(), engine.kept.epoch
 
-        def work(db: Database) -> None:
+        def work(db: Database) -> int:
             engine_store.save(db.conn, engine.kept, lives, (), Stored(at.engine_ns, at.wall_ns))
             if waiting:
                 alarm_store.insert_entries(db, OWN, epoch, waiting, now, True)
+            return alarm_store.last_id(db)
 
-        await self._config.run(work)
+        last_id = await self._config.run(work)
         self._unsaved = ({}, [])
         self._stored_ns = at.engine_ns
         if waiting:
             self._service.took(OWN, epoch, waiting)
-            await self._service.wake()
+            self._service.wake(last_id)
 
     # ------------------------------------------------------------ inputs of its own
 

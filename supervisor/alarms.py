@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
-import numpy as np
 from sqlite_utils import Database
 
-from runtime.alarms.model import SYSTEM, Definition, Entry, Health, Order, Outcome, Standing
+from runtime.alarms.model import SYSTEM, Definition, Health, Order, Outcome, Standing
 from runtime.alarms.parse import parse_text
 from runtime.alarms.states import ACTIVE_LIST, HIDDEN, WAITING, State
-from runtime.link import Alarms, AlarmTable
 from supervisor import alarm_store as store
 from supervisor import audit
+from supervisor.alarm_board import OWN as OWN
+from supervisor.alarm_board import AlarmBoard
 from supervisor.alarm_figures import figures_of
 from supervisor.alarm_history import AlarmHistory
 from supervisor.alarm_model import (
@@ -40,9 +40,7 @@ from supervisor.alarm_store import KnownNode
 from supervisor.alarm_whatif import Trial
 from supervisor.commands import CommandService
 from supervisor.config_store import ConfigStore
-from supervisor.fleet import FleetService, Link
-from supervisor.history_codec import no_samples
-from supervisor.history_store import Arrival
+from supervisor.fleet import FleetService
 from supervisor.ingest import Ingest
 from supervisor.model import NEWEST, Actor, Page, Role
 from supervisor.node_state import NodeState
@@ -52,7 +50,6 @@ SECOND = 1_000_000_000
 ORDER_EXPIRES_S = 600  # an acknowledgement that comes an hour late means something else
 SILENT_NS = 10 * SECOND  # an engine that was not heard of for so long is down
 PENDING_NS = 15 * SECOND
-OWN = ""  # node id of the supervisor's own engine
 OWN_NAME = "supervisor"
 ROLES = {
     "acknowledge": Role.OPERATOR, "comment": Role.OPERATOR, "shelve": Role.OPERATOR, "unshelve": Role.OPERATOR,
@@ -75,7 +72,7 @@ class OwnEngine(Protocol):
     async def redefine(self, text: str) -> None: ...
 
 
-class AlarmService:
+class AlarmService(AlarmBoard):
     """``services.Alarms``. Used on the event loop."""
 
     def __init__(
@@ -86,93 +83,11 @@ class AlarmService:
         ingest: Ingest,
         now_ns: Callable[[], int],
     ) -> None:
-        self._config = config
-        self._fleet = fleet
+        super().__init__(config, fleet, ingest, now_ns)
         self._commands = commands
-        self._ingest = ingest
-        self._now_ns = now_ns
-        self._nodes: dict[str, KnownNode] = {}
-        self._retired: set[tuple[str, str]] = set()  # (node, epoch): journals that ended
-        self._pending: dict[tuple[str, str], tuple[int, str]] = {}
-        self._news = asyncio.Event()
         self._made_for: tuple[object, ...] = ()
         self._made: dict[tuple[Sequence[State] | None, str], list[AlarmRow]] = {}
-        self.closed = False
-        self.last_id = 0
-        self.generation = 0
         self.own: OwnEngine | None = None
-        self.listeners: list[Callable[[str, Sequence[Entry]], None]] = []
-
-    async def load(self) -> None:
-        """What was known when the supervisor last ran."""
-        self._nodes = await self._config.run(store.load)
-        self.last_id = await self._config.run(store.last_id)
-        self._nodes.setdefault(OWN, KnownNode())
-
-    # ------------------------------------------------------------ what runtimes tell
-
-    async def arrived(self, node: NodeState, boot: str, message: Alarms, link: Link) -> None:
-        """Entries of a runtime: stored first, then acknowledged by the mark of the link."""
-        if message.entries:
-            await self.take(node.node_id, message.epoch, message.entries)
-        nothing = np.empty(0, np.uint32)
-        await self._ingest.submit(Arrival(node.node_id, boot, message.seq, nothing, no_samples()), link)
-
-    async def take(self, node_id: str, epoch: str, entries: Sequence[Entry]) -> None:
-        """Entries of one engine, also of the supervisor's own."""
-        now, current = self._now_ns(), (node_id, epoch) not in self._retired
-        new = await self._config.run(
-            lambda db: store.insert_entries(db, node_id, epoch, entries, now, current)
-        )
-        self.took(node_id, epoch, [entry for entry in entries if entry.seq in set(new)], current=current)
-        await self.wake()
-
-    def took(self, node_id: str, epoch: str, entries: Sequence[Entry], *, current: bool = True) -> None:
-        """They are stored: now they stand."""
-        known = self._nodes.setdefault(node_id, KnownNode())
-        for entry in entries if current else ():
-            before = known.standing.get(entry.alarm)
-            if before is None or before[0] != epoch or before[1] < entry.seq:
-                known.standing[entry.alarm] = (epoch, entry.seq, entry.standing)
-            self._pending.pop((node_id, entry.alarm), None)
-        if entries:
-            for listener in self.listeners:
-                listener(node_id, entries)
-
-    async def told(self, node: NodeState, table: AlarmTable) -> None:
-        """All definitions of a runtime and what stands on it."""
-        now = self._now_ns()
-        await self._config.run(lambda db: store.insert_table(db, node.node_id, table, now))
-        self.take_table(node.node_id, table)
-        await self.wake()
-
-    def take_table(self, node_id: str, table: AlarmTable) -> None:
-        known = self._nodes.setdefault(node_id, KnownNode())
-        if known.epoch and known.epoch != table.epoch:
-            self._retired.add((node_id, known.epoch))
-        self._retired.discard((node_id, table.epoch))
-        newer = {
-            name: one for name, one in known.standing.items() if one[0] == table.epoch and one[1] > table.at_seq
-        }  # fmt: skip
-        known.standing = {
-            name: (table.epoch, table.at_seq, standing) for name, standing in table.standing.items()
-        } | newer
-        known.epoch = table.epoch
-        known.definitions = {definition.name: definition for definition in table.definitions}
-        known.page, known.page_version = table.page, table.page_version
-
-    async def wake(self) -> None:
-        """Tell pages and streams that there is news."""
-        self.last_id = await self._config.run(store.last_id)
-        self.generation += 1
-        self._fleet.bus.alarms_changed()
-        self._news.set()
-        self._news = asyncio.Event()
-
-    def close(self) -> None:
-        """End streams that wait."""
-        self.closed = True
-        self._news.set()
 
     # ------------------------------------------------------------ what stands
 
@@ -205,7 +120,7 @@ class AlarmService:
             if node_id not in ("*", number):
                 continue
             state = self._fleet.bus.nodes.get(number)
-            stale = number != OWN and (state is None or state.stale)
+            stale, node = number != OWN and (state is None or state.stale), self.name_of(number)
             for name, (_, _, standing) in known.standing.items():
                 if states is not None and standing.state not in states:
                     continue
@@ -213,7 +128,7 @@ class AlarmService:
                 found.append(
                     AlarmRow(
                         number,
-                        self.name_of(number),
+                        node,
                         name,
                         standing,
                         definition,
@@ -224,6 +139,8 @@ class AlarmService:
         return found
 
     def _waits(self, node_id: str, name: str) -> str:
+        if not self._pending:
+            return ""
         at_ns, action = self._pending.get((node_id, name), (0, ""))
         return action if self._now_ns() - at_ns < PENDING_NS else ""
 
@@ -272,10 +189,6 @@ class AlarmService:
             engines_down=tuple(f"{one.node}: {one.problem}" for one in engines if one.problem),
             checked_ns=max((one.checked_ns for one in engines), default=0), last_id=self.last_id,
         )  # fmt: skip
-
-    def definition_of(self, node_id: str, name: str) -> Definition:
-        known = self._nodes.get(node_id, KnownNode()).definitions.get(name)
-        return known or Definition(name, text=name)
 
     def definition_of(self, node_id: str, name: str) -> Definition:
         known = self._nodes.get(node_id, KnownNode()).definitions.get(name)

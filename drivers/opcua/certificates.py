@@ -321,6 +321,8 @@ def _self_signed(key: rsa.RSAPrivateKey, uri: str, hosts: tuple[str, ...], days:
         .add_extension(usage, critical=True)
         .add_extension(extended, critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        # Its own issuer: without this some stacks take it for the certificate of an authority that they miss.
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
 

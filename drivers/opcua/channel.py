@@ -338,6 +338,15 @@ class StrictServer(Server):
             await self.iserver.stop()
             raise
 
+    def _set_endpoints(self, policy: Any, mode: Any, level: int) -> None:
+        super()._set_endpoints(policy, mode, level)
+        for token in self.iserver.endpoints[-1].UserIdentityTokens:
+            # A password is encrypted for us even where the channel hides it: strict clients send none otherwise.
+            if token.TokenType == ua.UserTokenType.UserName and mode != ua.MessageSecurityMode.None_:
+                token.SecurityPolicyUri = policy.URI
+            # One name for each meaning (OPC 10000-4 §7.42).
+            token.PolicyId = f"{token.PolicyId}-{token.SecurityPolicyUri.rpartition('#')[2]}"
+
     async def load_identity(self, files: CertificateFiles) -> None:
         """Certificate and key. Raises OSError, ValueError."""
         self._identity, self._identity_stamp = files, _stamp(files)

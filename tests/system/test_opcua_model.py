@@ -13,12 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from drivers.opcua.certificates import CertificateFiles
-from tests.drivers.opcua.conftest import Bench, identities, quick_standard_nodes, start
+from tests.drivers.opcua.conftest import Bench, identities, quick_standard_nodes, start, user_file
 from tests.drivers.opcua.fake_node import FakeNode
 from tests.drivers.opcua.test_methods import FakeAlarms
 from tests.drivers.opcua.test_space import PLANT
 
-__all__ = ["identities", "quick_standard_nodes", "start"]  # fixtures
+__all__ = ["identities", "quick_standard_nodes", "start", "user_file"]  # fixtures
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 PEER = pathlib.Path(__file__).parent / "opcua_peer" / "model.mjs"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
-from asyncua import Client
+from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.server.address_space import AttributeValue, NodeData
 from asyncua.server.internal_server import InternalServer
@@ -93,6 +93,16 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Certificat
     return {name: ensure_certificate(root / name, name) for name in ("server", "known", "other", "stranger")}
 
 
+@pytest.fixture(scope="session")
+def user_file(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Hashes of passwords are slow to make by design: once for all tests."""
+    path = tmp_path_factory.mktemp("users") / "users.toml"
+    users = UserFile(path)
+    for name, role in (("ann", "operator"), ("otto", "observer"), ("eva", "engineer")):
+        users.add(name, role, "secret")
+    return path
+
+
 _standard_nodes: dict[object, NodeData] = {}
 
 
@@ -106,7 +116,10 @@ async def _load_standard_nodes(core: InternalServer, shelf_file: object = None) 
 
 def _copy(node: NodeData) -> NodeData:
     other = NodeData(node.nodeid)
-    other.attributes = {key: AttributeValue(value.value) for key, value in node.attributes.items()}
+    other.attributes = dict(node.attributes)
+    held = node.attributes.get(ua.AttributeIds.Value)
+    if held is not None:  # nothing else is ever written
+        other.attributes[ua.AttributeIds.Value] = AttributeValue(held.value)
     other.references = list(node.references)
     return other
 
@@ -123,7 +136,7 @@ Start = Callable[..., contextlib.AbstractAsyncContextManager[Bench]]
 
 
 @pytest.fixture
-def start(tmp_path: pathlib.Path, identities: dict[str, CertificateFiles]) -> Start:
+def start(tmp_path: pathlib.Path, identities: dict[str, CertificateFiles], user_file: pathlib.Path) -> Start:
     @contextlib.asynccontextmanager
     async def run(
         view: object | None = None, surroundings: dict[str, object] | None = None, **options: object
@@ -132,10 +145,7 @@ def start(tmp_path: pathlib.Path, identities: dict[str, CertificateFiles]) -> St
         shutil.copytree(identities["server"].certificate.parent, directory, dirs_exist_ok=True)
         for name in ("known", "other"):
             shutil.copy(identities[name].certificate, directory / "trusted" / f"{name}.der")
-        users = UserFile(directory / "users.toml")
-        users.add("ann", "operator", "secret")
-        users.add("otto", "observer", "secret")
-        users.add("eva", "engineer", "secret")
+        shutil.copy(user_file, directory / "users.toml")
         config = OpcUaConfig(node="water", directory=directory, port=free_port(), **options)  # type: ignore[arg-type]
         orders = FakeOrders()
         node = Surroundings(orders, **(surroundings or {}))  # type: ignore[arg-type]

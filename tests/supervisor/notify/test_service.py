@@ -1,0 +1,252 @@
+"""From an alarm in the journal to a message at a real mail server or web server, and what is kept of it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+
+import msgspec
+import pytest
+
+from runtime.alarms.model import Entry, Standing
+from runtime.alarms.states import State
+from scan.problem import TickworkError
+from supervisor.model import Actor, Role
+from supervisor.notify.model import (
+    SECOND,
+    Address,
+    Channel,
+    Person,
+    Pipeline,
+    Roster,
+    Rule,
+    Schedule,
+    Shift,
+    Step,
+)
+from tests.supervisor.notify.receivers import SECRET, MailServer, WebReceiver
+
+OPERATOR, ENGINEER = Actor("olga", Role.OPERATOR), Actor("emil", Role.ENGINEER)
+KEY = "the key of the signature"
+
+
+@pytest.fixture
+def mail(tmp_path):
+    server = MailServer(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def web():
+    server = WebReceiver()
+    yield server
+    server.stop()
+
+
+def entry(seq, state=State.UNACKNOWLEDGED, event="raised", alarm="Level", occurrence=1, priority=1, by=""):
+    standing = Standing(state, occurrence, priority, value="93", raised_ns=time.time_ns(), acked_by=by)
+    return Entry(seq, time.time_ns(), alarm, event, occurrence, standing)
+
+
+async def configure(notifications, admin, channel, to, *, secret=None, steps=(), **more):
+    """Anna has one address; everything goes to her unless ``steps`` say more."""
+    await notifications.put(admin, "channel", channel, secret=secret)
+    await notifications.put(admin, "person", Person("anna", "Anna", (Address(channel.name, to),)))
+    steps = steps or (Step("notify", "person:anna"), Step("wait", wait_s=600))
+    await notifications.put(ENGINEER, "pipeline", Pipeline("standard", steps, **more))
+    await notifications.put(ENGINEER, "rule", Rule("urgent", "standard", (1, 2)))
+
+
+async def test_alarm_when_it_is_raised_then_mail_comes_by_tls_and_the_acknowledgement_ends_the_run(
+    supervisor, admin, mail, eventually
+):
+    notifications = supervisor.services.notifications
+    channel = Channel("mail", "email", mail.settings(), gather_s=0)
+    await configure(notifications, admin, channel, "anna@water.test", secret=SECRET)
+    await supervisor.parts.alarms.take("n1", "e", [entry(1), entry(2, alarm="Other", priority=3)])
+
+    async def sent():
+        return [one for one in await notifications.deliveries(OPERATOR) if one.state == "sent"]
+
+    (delivery,) = await eventually(sent)
+    ((recipients, text),) = mail.messages
+    assert recipients == ["anna@water.test"] and "Subject: [urgent] Level (n1)" in text
+    assert f"Message-ID: <{delivery.key}@water.test>" in text.replace("\r\n ", " ")
+    (run,) = (await notifications.overview(OPERATOR)).runs
+    assert [note.text for note in run.notes] == ["told anna by mail"] and run.state == "running"
+    done = entry(3, State.ACKNOWLEDGED, "acknowledged", by="olga")
+    await supervisor.parts.alarms.take("n1", "e", [done, done])
+
+    async def over():
+        return not (await notifications.overview(OPERATOR)).runs
+
+    await eventually(over)
+    (run,) = await notifications.runs(OPERATOR)
+    assert (run.state, run.why, run.by) == ("ended", "acknowledged", "olga")
+
+
+async def test_webhook_when_the_receiver_is_away_then_it_is_tried_again_with_the_same_key_and_a_true_signature(
+    supervisor, admin, web, eventually, monkeypatch
+):
+    monkeypatch.setattr("supervisor.notify.breaker.RETRY_FIRST_NS", SECOND // 10)
+    web.answers[:] = [503, 500]
+    notifications = supervisor.services.notifications
+    await configure(notifications, admin, Channel("hook", "webhook", gather_s=0), web.url, secret=KEY)
+    await supervisor.parts.alarms.take("n1", "e", [entry(1)])
+
+    async def delivered():
+        return [one for one in await notifications.deliveries(OPERATOR) if one.state == "delivered"]
+
+    (delivery,) = await eventually(delivered)
+    assert delivery.tries == 3 and len(web.requests) == 3
+    assert {headers["idempotency-key"] for headers, _ in web.requests} == {delivery.key}
+    headers, body = web.requests[-1]
+    signed = headers["x-tickwork-time"].encode() + b"." + body
+    wanted = hmac.new(KEY.encode(), signed, hashlib.sha256).hexdigest()
+    assert headers["x-tickwork-signature"] == f"sha256={wanted}"
+    told = json.loads(body)
+    assert told["key"] == delivery.key and told["alarms"][0]["alarm"] == "Level" and told["count"] == 1
+
+
+async def test_flood_when_a_thousand_alarms_come_then_a_few_messages_count_them_all(
+    supervisor, admin, web, eventually
+):
+    notifications = supervisor.services.notifications
+    channel = Channel("hook", "webhook", gather_s=1, burst=2, window_s=3)
+    await configure(notifications, admin, channel, web.url)
+    flood = [entry(n, alarm=f"A{n}") for n in range(1, 1001)]
+    for start in range(0, 1000, 100):
+        await supervisor.parts.alarms.take("n1", "e", flood[start : start + 100])
+
+    async def all_told():
+        return sum(json.loads(body)["count"] for _, body in web.requests) == 1000
+
+    await eventually(all_told, 20)
+    assert len(web.requests) <= 4
+
+
+async def test_channel_when_it_fails_again_and_again_then_its_circuit_opens_and_an_event_says_so(
+    supervisor, admin, web, eventually, monkeypatch
+):
+    monkeypatch.setattr("supervisor.notify.breaker.RETRY_FIRST_NS", SECOND // 100)
+    monkeypatch.setattr("supervisor.notify.breaker.PAUSE_FIRST_NS", SECOND // 2)
+    web.answers[:] = [503] * 4
+    notifications = supervisor.services.notifications
+    channel = Channel("hook", "webhook", gather_s=0, fails_max=3, tries_max=50)
+    await configure(notifications, admin, channel, web.url)
+    await supervisor.parts.alarms.take("n1", "e", [entry(1)])
+
+    async def opened():
+        (state,) = (await notifications.overview(OPERATOR)).channels
+        return state.circuit == "open" and state.waiting == 1 and "503" in state.problem
+
+    await eventually(opened)
+
+    async def closed():
+        (state,) = (await notifications.overview(OPERATOR)).channels
+        return state.circuit == "closed" and state.waiting == 0
+
+    await eventually(closed, 10)
+
+    async def told():
+        events = await supervisor.services.fleet.events(admin, kind="notify")
+        return len(events) >= 2 and [event.text for event in events]
+
+    texts = await eventually(told)
+    assert texts[-1] == "The notification channel hook does not work; its circuit is open"
+    assert texts[0] == "The notification channel hook works again"
+    assert len(web.requests) == 5
+
+
+async def test_escalation_when_nobody_answers_then_the_next_are_told_and_muted_rules_tell_nobody(
+    supervisor, admin, web, eventually
+):
+    notifications = supervisor.services.notifications
+    steps = (Step("notify", "schedule:night"), Step("wait", wait_s=1), Step("escalate", "roster:managers"))
+    channel = Channel("hook", "webhook", gather_s=0)
+    await notifications.put(admin, "channel", channel)
+    await notifications.put(admin, "person", Person("anna", "", (Address("hook", web.url),)))
+    await notifications.put(admin, "roster", Roster("managers", ("anna",)))
+    await notifications.put(admin, "schedule", Schedule("night", "UTC", (Shift((0,), 0, 0, ()),)))
+    await configure(notifications, admin, channel, web.url, steps=steps)
+    await supervisor.parts.alarms.take("n1", "e", [entry(1)])
+
+    async def escalated():
+        (run,) = (await notifications.overview(OPERATOR)).runs
+        return run.state == "done" and [note.text for note in run.notes]
+
+    texts = await eventually(escalated)
+    assert texts == [
+        "told nobody: schedule:night reaches no address now",
+        "escalated to anna by hook",
+        "all steps are done; nobody has answered",
+    ]
+    await notifications.mute(OPERATOR, "urgent", 60, "works on the line")
+    await supervisor.parts.alarms.take("n1", "e", [entry(2, alarm="Other")])
+
+    async def muted():
+        newest = (await notifications.overview(OPERATOR)).runs[0]
+        return newest.facts.alarm == "Other" and newest.notes and newest.notes[0].text
+
+    assert await eventually(muted) == "muted: told schedule:night"
+    stopped = await notifications.stop(OPERATOR, 1, "seen on the spot")
+    assert (stopped.state, stopped.by) == ("ended", "olga")
+    await notifications.unmute(OPERATOR, "urgent")
+
+
+async def test_secret_when_stored_then_it_is_nowhere_in_the_file_the_audit_or_the_answers(
+    supervisor, admin, mail
+):
+    notifications = supervisor.services.notifications
+    channel = Channel("mail", "email", mail.settings(), gather_s=0)
+    await configure(notifications, admin, channel, "anna@water.test", secret=SECRET)
+    settings = await notifications.settings(OPERATOR)
+    assert settings.secrets == ("mail",) and SECRET not in msgspec.json.encode(settings).decode()
+    audited = await supervisor.services.audit.entries(admin, action="notify.")
+    assert "a new secret" in audited[-1].new and SECRET not in msgspec.json.encode(audited).decode()
+    assert SECRET.encode() not in (supervisor.parts.data_dir / "config.db").read_bytes()
+    await notifications.put(admin, "channel", msgspec.structs.replace(channel, burst=9))
+    delivery = await notifications.test(ENGINEER, "mail", "anna@water.test")
+    assert delivery.state == "sent", "the secret was kept"
+    refused = await notifications.test(ENGINEER, "mail", "nobody@water.test")
+    assert refused.state == "failed" and "550 no such mailbox" in refused.problem
+    await notifications.put(admin, "channel", channel, secret="wrong " + SECRET)
+    refused = await notifications.test(ENGINEER, "mail", "anna@water.test")
+    assert refused.problem == "the server refuses user or password: 535"
+
+
+async def test_settings_when_the_role_is_too_small_or_something_is_wrong_then_refused(supervisor, admin, web):
+    notifications = supervisor.services.notifications
+    await configure(notifications, admin, Channel("hook", "webhook"), web.url)
+    mail = Channel("m", "email", {"host": "x", "port": "0", "security": "none", "user": "u", "speed": "9"})
+    for code, attempt in (
+        ("SV1003", notifications.put(ENGINEER, "channel", Channel("other", "webhook"))),
+        ("SV1003", notifications.put(OPERATOR, "roster", Roster("r"))),
+        ("SV1003", notifications.overview(Actor("v", Role.VIEWER))),
+        ("SV1003", notifications.mute(Actor("k", Role.ADMIN, nodes=("n1",)), "", 60, "why")),
+        ("SV1001", notifications.mute(OPERATOR, "", 60, " ")),
+        ("SV7002", notifications.remove(admin, "channel", "hook")),
+        ("SV7001", notifications.put(admin, "channel", mail)),
+        ("SV7001", notifications.put(admin, "channel", Channel("a", "apprise"))),
+        ("SV7001", notifications.put(admin, "person", Person("b", "", (Address("hook", "ftp://x"),)))),
+        ("SV7001", notifications.put(admin, "schedule", Schedule("s", "Berlin"))),
+        ("SV7001", notifications.put(admin, "pipeline", Pipeline("p", (Step("wait", wait_s=1),)))),
+        ("SV7001", notifications.put(admin, "rule", Rule("r", "nowhere"))),
+        ("SV1004", notifications.test(admin, "nowhere", "x")),
+    ):
+        with pytest.raises(TickworkError) as refused:
+            await attempt
+        assert refused.value.code == code, refused.value
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+async def test_apprise_when_the_service_is_a_web_server_then_it_gets_the_message(supervisor, admin, web):
+    notifications = supervisor.services.notifications
+    address = web.url.replace("http://", "json://").replace("/alarms", "/{to}")
+    await notifications.put(admin, "channel", Channel("chat", "apprise"), secret=address)
+    delivery = await notifications.test(ENGINEER, "chat", "room 1")
+    assert delivery.state == "sent", delivery.problem
+    assert "emil tests the channel chat" in json.loads(web.requests[0][1])["message"]

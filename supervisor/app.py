@@ -50,6 +50,7 @@ from supervisor.secrets_store import Passwords, public_base64, signing_key
 from supervisor.services import Services
 from supervisor.settings import Settings
 from supervisor.system import SystemService
+from supervisor.watch_lists import WatchListService
 
 Clock = Callable[[], int]
 Watch = Callable[[], Awaitable[None]]
@@ -146,6 +147,7 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
         alarms=alarms,
         screens=ScreenService(store, now_ns),
         recordings=recordings,
+        watch_lists=WatchListService(store, now_ns),
         notifications=notifications,
     )
     watches: tuple[Watch, ...] = (

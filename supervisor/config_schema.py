@@ -104,6 +104,14 @@ def notify_tables(db: Database) -> None:
         db.execute(statement)
 
 
+@MIGRATIONS()
+def watch_lists(db: Database) -> None:
+    db.execute(
+        "CREATE TABLE watch_list(id INTEGER PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, "
+        "shared INTEGER NOT NULL, tags TEXT NOT NULL, changed_ns INTEGER NOT NULL, UNIQUE(owner, name))"
+    )
+
+
 def _statements(script: str) -> list[str]:
     """The statements one by one: ``executescript`` would commit the migration's transaction."""
     found, current = [], ""

@@ -67,6 +67,7 @@ from supervisor.model import (
 from supervisor.notify.model import Delivery, Item, Mute, Overview, Run, Settings
 from supervisor.recordings import Look, Why
 from supervisor.screens import Screen, ScreenDetail
+from supervisor.watch_lists import WatchList
 
 
 class Subscription(Protocol):
@@ -371,6 +372,18 @@ class Notifications(Protocol):
     async def test(self, actor: Actor, channel: str, to: str) -> Delivery: ...
 
 
+class WatchLists(Protocol):
+    """Named lists of tags."""
+
+    async def list(self, actor: Actor) -> tuple[WatchList, ...]: ...
+
+    async def save(
+        self, actor: Actor, name: str, tags: tuple[str, ...], *, shared: bool = False
+    ) -> WatchList: ...
+
+    async def remove(self, actor: Actor, list_id: int) -> None: ...
+
+
 class Recordings(Protocol):
     """What a runtime recorded, asked over its link: state of any scan, its executed lines, and why a value changed."""
 
@@ -407,6 +420,7 @@ class Services:
     alarms: Alarms
     screens: Screens
     recordings: Recordings
+    watch_lists: WatchLists
     notifications: Notifications
 
 
@@ -465,5 +479,7 @@ __all__ = [
     "User",
     "Value",
     "Version",
+    "WatchList",
+    "WatchLists",
     "Why",
 ]

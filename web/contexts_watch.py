@@ -46,6 +46,16 @@ class TagSearch:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedList:
+    name: str
+    owner: str
+    href: str
+    count: int
+    shared: bool
+    remove: str  # "" where this person may not
+
+
+@dataclass(frozen=True, slots=True)
 class WatchPage:
     TEMPLATE: ClassVar[str] = "watch.html"
     shell: Shell
@@ -56,6 +66,8 @@ class WatchPage:
     trend: str
     csv: str
     full: bool
+    lists: tuple[SavedList, ...]
+    can_share: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from supervisor.pages import commands_view, views
 from supervisor.pages import shell as frame
 from supervisor.problems import not_understood
 from supervisor.services import Services
+from supervisor.watch_lists import WatchList
 from web import contexts as c
 from web import contexts_watch as w
 
@@ -55,6 +56,10 @@ class WatchPages:
     def routes(self) -> list[Route]:
         return [
             Route("/watch", access(Role.VIEWER)(self.watch), methods=["GET"]),
+            Route("/watch/lists", access(Role.VIEWER)(self.save_list), methods=["POST"]),
+            Route(
+                "/watch/lists/{list_id:int}/remove", access(Role.VIEWER)(self.remove_list), methods=["POST"]
+            ),
             Route("/watch/prepare", access(Role.OPERATOR)(self.prepare), methods=["POST"]),
             Route("/watch/apply", access(Role.OPERATOR)(self.apply), methods=["POST"]),
         ]
@@ -113,6 +118,8 @@ class WatchPages:
             trend=address(keys[:8], "/trend"),
             csv=address(keys, format="csv"),
             full=len(keys) >= TAGS_MAX,
+            lists=tuple(_saved(one, actor) for one in await self._services.watch_lists.list(actor)),
+            can_share=operates,
         )
         return frame.html(request, page, 422 if wrong else 200)
 
@@ -130,6 +137,21 @@ class WatchPages:
                 if len(found) > FOUND_MAX:
                     return w.TagSearch(tuple(found[:FOUND_MAX]), text, True)
         return w.TagSearch(tuple(found), text, False)
+
+    # ------------------------------------------------------------ saved lists
+
+    async def save_list(self, request: Request) -> Response:
+        form = await request.form()
+        keys = keys_of([str(text) for text in form.getlist("tag")])
+        shared = form.get("shared") == "yes"
+        await self._services.watch_lists.save(
+            request.state.actor, str(form.get("name", "")), keys, shared=shared
+        )
+        return frame.go(request, address(keys), "saved")
+
+    async def remove_list(self, request: Request) -> Response:
+        await self._services.watch_lists.remove(request.state.actor, request.path_params["list_id"])
+        return frame.go(request, "/watch", "removed")
 
     # ------------------------------------------------------------ writing together
 
@@ -190,6 +212,12 @@ class WatchPages:
             back=back,
         )
         return frame.html(request, page)
+
+
+def _saved(one: WatchList, actor: Actor) -> w.SavedList:
+    removable = one.owner == actor.name or actor.role.includes(Role.ADMIN)
+    remove = f"/watch/lists/{one.id}/remove" if removable else ""
+    return w.SavedList(one.name, one.owner, address(one.tags), len(one.tags), one.shared, remove)
 
 
 def _writable(one: Watched) -> bool:

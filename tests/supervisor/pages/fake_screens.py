@@ -1,4 +1,4 @@
-"""Screens of the made-up plant for page tests."""
+"""Screens and watch lists of the made-up plant for page tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from supervisor import drawing
 from supervisor.model import Actor
 from supervisor.problems import not_found
 from supervisor.screens import Screen, ScreenDetail, ScreenVersion
+from supervisor.watch_lists import WatchList
 
 
 class FakeScreens:
@@ -55,3 +56,24 @@ class FakeScreens:
 
     async def remove(self, actor: Actor, screen_id: int) -> None:
         del self.saved[screen_id]
+
+
+class FakeWatchLists:
+    def __init__(self, hostile: str) -> None:
+        tags = ("n1:Control.Level1", "n1:Control.Auto")
+        self.lists = [
+            WatchList(1, f"Levels {hostile}", "ada", True, tags, time.time_ns()),
+            WatchList(2, "Mine", hostile, False, tags[:1], time.time_ns()),
+        ]
+
+    async def list(self, actor: Actor) -> tuple[WatchList, ...]:
+        return tuple(self.lists)
+
+    async def save(
+        self, actor: Actor, name: str, tags: tuple[str, ...], *, shared: bool = False
+    ) -> WatchList:
+        self.lists.append(WatchList(len(self.lists) + 1, name, actor.name, shared, tags, time.time_ns()))
+        return self.lists[-1]
+
+    async def remove(self, actor: Actor, list_id: int) -> None:
+        self.lists = [one for one in self.lists if one.id != list_id]

@@ -56,7 +56,7 @@ from supervisor.services import Services, StreamEnded
 from tests.supervisor.pages.fake_alarms import FakeAlarms
 from tests.supervisor.pages.fake_notify import FakeNotify
 from tests.supervisor.pages.fake_recordings import FakeRecordings
-from tests.supervisor.pages.fake_screens import FakeScreens
+from tests.supervisor.pages.fake_screens import FakeScreens, FakeWatchLists
 
 S = 1_000_000_000
 PASSWORD = "a long enough password"
@@ -982,5 +982,6 @@ def fake_services(plant: Plant | None = None) -> Services:
         alarms=FakeAlarms("n1", "water-1"),
         screens=FakeScreens(HOSTILE),
         recordings=FakeRecordings(HOSTILE),
+        watch_lists=FakeWatchLists(HOSTILE),
         notifications=FakeNotify(HOSTILE),
     )

@@ -50,6 +50,7 @@ async def test_every_page_when_nobody_is_logged_in_then_it_leads_to_the_log_in()
             command_id="c1",
             user_id=1,
             screen_id=1,
+            list_id=1,
             key_id=1,
             token_id=1,
         )

@@ -86,7 +86,7 @@ class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
         return {2: self.hh, 1: self.h, -1: self.l, -2: self.ll}.get(level)
 
 
-class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Standing(msgspec.Struct, frozen=True):
     """One alarm now. ``occurrence`` 0: none is open. ``until_ns``: end of the shelf."""
 
     state: State = State.NORMAL

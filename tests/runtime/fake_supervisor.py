@@ -93,7 +93,7 @@ class FakeSupervisor:
 
     async def _take(self, boot: str, message: link.Up) -> None:
         self.messages.append(message)
-        if isinstance(message, link.Batch | link.Journal) and self.commits:
+        if isinstance(message, link.Batch | link.Journal | link.Alarms) and self.commits:
             self.committed[boot] = max(self.committed.get(boot, 0), message.seq)
             assert self._socket is not None
             await self._socket.send(link.encode(link.Committed(message.seq)))

@@ -187,6 +187,8 @@ def check_units(
     Declarations(context).declare(units)
     _import_libraries(context, libraries)
     _taken_names(context)
+    # A bound may be a constant that is declared further down, or in another file.
+    initials.symbols.update((symbol.variable, symbol) for symbol in context.globals)
     _declared_types(context, resolver)
     work = Units(context, resolver, initials)
     context.instantiate = work.instantiate

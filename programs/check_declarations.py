@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from programs import ast, hir, types
 from programs.check_context import Context, Scope
@@ -27,6 +28,8 @@ _KINDS = {
     "METHOD": "method",
     "TEST": "function_block",
 }
+# What lists of globals are called by custom: only these give their name, since other files hold globals by the way.
+_LIST_PREFIXES = ("GVL", "GCL", "PARAM")
 _DIRECTIONS = {"VAR_INPUT": "input", "VAR_OUTPUT": "output", "VAR_IN_OUT": "inout"}
 # Sections that a kind of POU may have (IEC 61131-3:2013, 6.6).
 _COMMON = frozenset(("VAR", "VAR_TEMP", "VAR_INPUT", "VAR_OUTPUT", "VAR_IN_OUT", "VAR_EXTERNAL", "VAR_STAT"))
@@ -46,8 +49,13 @@ class Declarations:
         self.context = context
         self._outside_actions: list[tuple[ast.ActionsOf, Namespace, PouSymbol | None]] = []
         self._using: list[tuple[ast.Using, Namespace]] = []
+        self._taken: set[str] = set()
 
     def declare(self, units: Sequence[ast.Unit]) -> None:
+        named = (ast.Pou, ast.TypeDeclaration, ast.Interface)
+        self._taken = {
+            one.name.name.upper() for unit in units for one in unit.declarations if isinstance(one, named)
+        }
         for unit in units:
             scope = self.context.root
             if unit.using:
@@ -139,15 +147,22 @@ class Declarations:
 
     def _globals(self, node: ast.GlobalSection, scope: Namespace) -> None:
         target = scope
-        if node.name:
-            target = Namespace(scope.qualified(node.name), parent=scope)
-            existing = scope.symbols.setdefault(node.name.upper(), target)
+        name = node.name or self._list_name(node)
+        if name:
+            target = Namespace(scope.qualified(name), parent=scope)
+            existing = scope.symbols.setdefault(name.upper(), target)
             if isinstance(existing, Namespace):
                 target = existing
         self.declare_section(node.section, target, node.source)
         if target is not scope and "qualified_only" not in node.section.attributes:
             for key, symbol in target.variables.items():
                 scope.variables.setdefault(key, symbol)
+
+    def _list_name(self, node: ast.GlobalSection) -> str:
+        """CODESYS: a list of globals is called by its name, which a text has as the name of its file."""
+        stem = PurePosixPath(node.source.path).name.partition(".")[0]
+        listed = self.context.loose and stem.upper().startswith(_LIST_PREFIXES) and stem.isidentifier()
+        return stem if listed and stem.upper() not in self._taken else ""
 
     def declare_section(self, section: ast.VariableSection, scope: Namespace, source: Source) -> None:
         """Declare the variables of a VAR_GLOBAL section."""

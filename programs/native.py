@@ -29,7 +29,7 @@ from programs.stdlib import HELPERS
 from scan.abi import ABI_VERSION, Application
 
 # Part of every digest: a change of the generated code's behaviour or of its interface to the library changes it.
-GENERATOR_VERSION = 5
+GENERATOR_VERSION = 6
 # Where more native blocks are called than this, they are called: copies would cost more time to compile than they save.
 INLINE_BLOCK_CALLS_MAX = 12
 

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from supervisor.api_alarms import OPERATIONS as ALARMS
 from supervisor.api_call import Call, Operation
 from supervisor.api_fleet import OPERATIONS as FLEET
+from supervisor.api_notify import OPERATIONS as NOTIFY
 from supervisor.api_people import OPERATIONS as PEOPLE
 from supervisor.api_programs import OPERATIONS as PROGRAMS
 from supervisor.api_recordings import OPERATIONS as RECORDINGS
@@ -25,7 +26,7 @@ from supervisor.openapi import document
 from supervisor.problems import not_understood
 
 PREFIX = "/api/v1"
-OPERATIONS: tuple[Operation, ...] = (*FLEET, *ALARMS, *PROGRAMS, *SCREENS, *RECORDINGS, *PEOPLE)
+OPERATIONS: tuple[Operation, ...] = (*FLEET, *ALARMS, *NOTIFY, *PROGRAMS, *SCREENS, *RECORDINGS, *PEOPLE)
 
 
 def api_routes() -> list[BaseRoute]:

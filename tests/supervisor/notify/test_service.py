@@ -250,3 +250,30 @@ async def test_apprise_when_the_service_is_a_web_server_then_it_gets_the_message
     delivery = await notifications.test(ENGINEER, "chat", "room 1")
     assert delivery.state == "sent", delivery.problem
     assert "emil tests the channel chat" in json.loads(web.requests[0][1])["message"]
+
+
+async def test_api_when_used_as_described_then_settings_are_made_read_and_removed(supervisor, web):
+    http, at = await supervisor.http(), "/api/v1/notifications"
+    for path, body in (
+        ("channels/hook", {"channel": {"name": "hook", "kind": "webhook"}, "secret": KEY}),
+        ("people/anna", {"name": "anna", "addresses": [{"channel": "hook", "to": web.url}]}),
+        ("pipelines/p", {"name": "p", "steps": [{"kind": "notify", "to": "person:anna"}]}),
+        ("rules/r", {"name": "r", "pipeline": "p"}),
+    ):
+        answer = await http.put(f"{at}/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+    known = (await http.get(f"{at}/settings")).json()
+    assert known["secrets"] == ["hook"] and KEY not in json.dumps(known)
+    tested = await http.post(f"{at}/channels/hook/test", json={"to": web.url})
+    assert tested.json()["state"] == "delivered" and json.loads(web.requests[0][1])["test"] is True
+    listed = (await http.get(f"{at}/deliveries?channel=hook")).json()["items"]
+    assert [one["id"] for one in listed] == [tested.json()["id"]]
+    made = await http.post(f"{at}/mutes", json={"duration_s": 60, "reason": "works"})
+    assert made.status_code == 201
+    assert (await http.get(at)).json()["mutes"][0]["reason"] == "works"
+    assert (await http.delete(f"{at}/mutes")).status_code == 204
+    assert (await http.delete(f"{at}/people/anna")).json()["code"] == "SV7002"
+    assert (await http.put(f"{at}/rules/other", json={"name": "r", "pipeline": "p"})).status_code == 400
+    assert (await http.delete(f"{at}/rules/r")).status_code == 200
+    viewer = await supervisor.http(Role.VIEWER)
+    assert (await viewer.get(at)).status_code == 403

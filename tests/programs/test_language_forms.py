@@ -138,6 +138,39 @@ def test_chart_when_a_body_holds_two_networks_then_both_run() -> None:
     assert codes(joined) == ["ST4021"]
 
 
+BOUNDS = """
+TYPE
+    Step : INT(LOW..HIGH) := LOW;
+    Colour : (Red := LOW, Green, Blue);
+    Counts : ARRAY[Red..Blue] OF INT;
+    Grid : ARRAY[Colour#Red..Colour#Blue, 0..HIGH - 1] OF BOOL;
+    Part : STRUCT x : REAL := FACTOR; n : STRING[HIGH] := TAG; a : ARRAY[1..3] OF INT := TABLE; END_STRUCT;
+END_TYPE
+NAMESPACE Lib TYPE Line : ARRAY[1..WIDTH] OF INT; END_TYPE VAR_GLOBAL CONSTANT WIDTH : INT := HIGH; END_VAR END_NAMESPACE
+VAR_GLOBAL CONSTANT
+    LOW : INT := 2; HIGH : INT := LOW * 2 + 1; FACTOR : REAL := 2.5; TAG : STRING := 'ab';
+    TABLE : ARRAY[1..3] OF INT := [10, 20, 30];
+END_VAR
+PROGRAM Main
+VAR
+    counts : Counts; c : Colour := Blue; step : Step := 5; grid : Grid; part : Part; row : ARRAY[1..OWN] OF INT;
+    lib_line : Lib.Line;
+    a, b, d, e, f : INT; x : REAL; n : STRING;
+END_VAR
+VAR CONSTANT OWN : INT := HIGH + 1; END_VAR
+    counts[Green] := 7; a := counts[Colour#Green]; b := UPPER_BOUND(counts, 1);
+    grid[c, HIGH - 1] := TRUE; row[OWN] := step; d := row[6]; x := part.x; n := part.n; e := part.a[3];
+    f := UPPER_BOUND(lib_line, 1);
+END_PROGRAM
+"""
+
+
+def test_declarations_when_constants_stand_further_down_then_they_count() -> None:
+    found = run(BOUNDS, "a", "b", "d", "e", "f", "x", "n")
+    assert found[:6] == [7, 4, 5, 30, 5, 2.5]
+    assert str(found[6]) == "ab"
+
+
 VERSIONS = """
 FUNCTION Kind : INT VAR_INPUT x : INT; END_VAR Kind := 1; END_FUNCTION
 FUNCTION Kind : INT VAR_INPUT x : REAL; END_VAR Kind := 2; END_FUNCTION

@@ -97,10 +97,11 @@ class TagSubscription(InternalSubscription):
         return result
 
     async def publish_results(self, requestdata: Any = None) -> bool:
-        sent = bool(await super().publish_results(requestdata))
+        """Whether ``requestdata`` has been answered."""
+        sent = more = bool(await super().publish_results(requestdata))
         # More than one message's worth: as many as there are requests waiting.
-        while sent and self._is_ready():
-            sent = bool(await super().publish_results())
+        while more and self._is_ready():
+            more = bool(await super().publish_results())
         if self._task is None:
             self._end_sampling()  # its lifetime is over
         return sent

@@ -249,3 +249,53 @@ async def test_subscription_when_its_session_is_gone_then_the_same_user_takes_it
                 told += raw.results.get_nowait().NotificationMessage.NotificationData or []
             codes = [one.Status.value for one in told if isinstance(one, ua.StatusChangeNotification)]
             assert codes == [_codes.GoodSubscriptionTransferred]
+
+
+async def test_publishing_when_limited_or_idle_then_comes_in_parts_and_says_that_it_lives(
+    start: Start, identities: dict[str, CertificateFiles]
+) -> None:
+    async with start(FakeNode(PLANT)) as bench, connected(bench, identities["known"]) as client:
+        raw = Raw(client, await client.get_namespace_index("urn:tickwork:water"))
+        made = await raw.open(
+            MaxNotificationsPerPublish=2, RequestedMaxKeepAliveCount=2, RequestedPublishingInterval=1.0
+        )
+        assert (made.RevisedPublishingInterval, made.RevisedMaxKeepAliveCount) == (50.0, 2)
+        alive = await asyncio.wait_for(raw.results.get(), 5)
+        assert (
+            alive.NotificationMessage.NotificationData or [],
+            alive.NotificationMessage.SequenceNumber,
+        ) == ([], 1)
+        await raw.items("level", "count", "other", "text", "row")
+        sizes: list[int] = []
+        more: list[bool] = []
+        numbers: list[int] = []
+        while sum(sizes) < 5:
+            result = await asyncio.wait_for(raw.results.get(), 5)
+            for data in result.NotificationMessage.NotificationData or ():
+                sizes.append(len(data.MonitoredItems))
+                more.append(result.MoreNotifications)
+                numbers.append(result.NotificationMessage.SequenceNumber)
+        assert (sizes, more, numbers) == ([2, 2, 1], [True, True, False], [1, 2, 3])
+        off = ua.SetPublishingModeParameters(False, [raw.id, 99])
+        answer = await client.uaclient.set_publishing_mode(off)
+        assert [one.value for one in answer] == [0, _codes.BadSubscriptionIdInvalid]
+
+
+async def test_subscription_when_its_client_is_silent_for_its_lifetime_then_is_gone(
+    start: Start, identities: dict[str, CertificateFiles]
+) -> None:
+    counter = ua.ObjectIds.Server_ServerDiagnostics_ServerDiagnosticsSummary_CurrentSubscriptionCount
+    async with (
+        start(FakeNode(PLANT)) as bench,
+        connected(bench, identities["known"]) as watcher,
+        connected(bench, identities["other"]) as lost,
+    ):
+        raw = Raw(lost, await lost.get_namespace_index("urn:tickwork:water"))
+        made = await raw.open(RequestedLifetimeCount=3, RequestedMaxKeepAliveCount=1)
+        await raw.items("count")
+        assert made.RevisedLifetimeCount == 3
+        lost.uaclient.protocol.transport.abort()
+        async with asyncio.timeout(10):
+            count = watcher.get_node(ua.NodeId(counter))
+            while await count.read_value() != 0:  # noqa: ASYNC110 - the server has its own clock
+                await asyncio.sleep(0.1)

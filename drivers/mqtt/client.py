@@ -37,6 +37,16 @@ _WITH_WILL = 4  # MQTT 5.0 §3.14.2.1: disconnect with will message
 OnMessage = Callable[[str, bytes, bool], None]  # topic, payload, retained
 
 
+class _TlsContext(ssl.SSLContext):
+    """Remembers its last socket: when a handshake fails, paho leaves it open."""
+
+    last: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        self.last = super().wrap_socket(*args, **options)
+        return self.last
+
+
 class MqttClient:
     """Keeps one connection. All callbacks run on the loop.
 
@@ -72,6 +82,7 @@ class MqttClient:
         self._answer: asyncio.Future[Problem | None] | None = None
         self._lost: Problem | None = None
         self._go_to: int | None = None
+        self._tls: _TlsContext | None = None
 
     # ------------------------------------------------------------ life
 
@@ -179,6 +190,8 @@ class MqttClient:
             if not done.done():
                 done.set_result(problem)
 
+        context = self._tls
+
         def work() -> None:
             problem = None
             try:
@@ -192,6 +205,8 @@ class MqttClient:
                     **(kind if self.connection.version == "5" else {}),
                 )  # fmt: skip
             except Exception as error:  # paho lets through whatever socket, ssl and its own parsing raise
+                if context is not None and context.last is not None:
+                    context.last.close()
                 problem = _unreachable(str(broker), str(error) or type(error).__name__)
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits
                 self._loop.call_soon_threadsafe(finish, problem)
@@ -216,8 +231,9 @@ class MqttClient:
             client.ws_set_options(path=wanted.path)
         if wanted.user:
             client.username_pw_set(wanted.user, _password(wanted.password_file))
-        if wanted.tls:
-            client.tls_set_context(tls_context(wanted))
+        self._tls = tls_context(wanted) if wanted.tls else None
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
         if will is not None:
             client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.on_connect = self._connack
@@ -348,9 +364,13 @@ class MqttClient:
                 self._on_sent(mid)
 
 
-def tls_context(connection: Connection) -> ssl.SSLContext:
+def tls_context(connection: Connection) -> _TlsContext:
     """TLS 1.2 or newer, the broker's certificate and name always checked. Raises OSError for unusable files."""
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=connection.tls_ca or None)
+    context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
+    if connection.tls_ca:
+        context.load_verify_locations(connection.tls_ca)
+    else:
+        context.load_default_certs()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if connection.tls_certificate:
         context.load_cert_chain(connection.tls_certificate, connection.tls_key or None)

@@ -17,6 +17,7 @@ from drivers.mqtt import Broker, Connection
 from drivers.mqtt.sparkplug_edge import EdgeConfig
 from drivers.mqtt.sparkplug_host import HostConfig, NodeDeath
 from tests.drivers.mqtt.broker import Mosquitto, until
+from tests.drivers.mqtt.conftest import peer_of
 from tests.drivers.mqtt.edge_peer import edge_peer
 from tests.drivers.mqtt.host_peer import HostPeer, host_peer, now_ms
 from tests.runtime.node_process import wait_for
@@ -164,3 +165,13 @@ async def test_edge_when_a_foreign_host_looks_then_it_reads_and_writes(port: int
         assert [one["name"] for one in metrics("NDEATH")] == ["bdSeq"]
         seqs = [one["seq"] for one in look.of("message") if "seq" in one and "NCMD" not in one["topic"]]
         assert seqs[0] == 0
+
+
+async def test_client_when_the_transport_is_websocket_then_the_same() -> None:
+    with peer("broker", "websockets") as aedes:
+        await until(lambda: aedes.of("listening"), "aedes listens", within_s=30)
+        port = int(aedes.events[0]["port"])
+        wanted = Connection((Broker("127.0.0.1", port),), "web", transport="websockets")
+        async with peer_of(wanted, "echo") as client:
+            client.client.publish("echo", b"x" * 70_000, qos=1)
+            await until(lambda: client.payloads("echo") == [b"x" * 70_000], "the echo")

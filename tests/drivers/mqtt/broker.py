@@ -23,14 +23,11 @@ def free_port() -> int:
 class Mosquitto:
     """``start`` and ``stop`` may be called again: the port stays."""
 
-    def __init__(
-        self, folder: Path, lines: str = "allow_anonymous true", *, websockets: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, lines: str = "allow_anonymous true") -> None:
         self.port = free_port()
         self._file = folder / f"mosquitto-{self.port}.conf"
-        protocol = "protocol websockets\n" if websockets else ""
         self._file.write_text(
-            f"listener {self.port} 127.0.0.1\n{protocol}{lines}\nmax_queued_messages 10000\nuser root\n"
+            f"listener {self.port} 127.0.0.1\n{lines}\nmax_queued_messages 10000\nuser root\n"
             f"persistence false\nset_tcp_nodelay true\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,10 +70,8 @@ class Mosquitto:
 
 
 @contextlib.contextmanager
-def running(
-    folder: Path, lines: str = "allow_anonymous true", *, websockets: bool = False
-) -> Iterator[Mosquitto]:
-    broker = Mosquitto(folder, lines, websockets=websockets).start()
+def running(folder: Path, lines: str = "allow_anonymous true") -> Iterator[Mosquitto]:
+    broker = Mosquitto(folder, lines).start()
     try:
         yield broker
     finally:

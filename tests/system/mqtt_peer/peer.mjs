@@ -1,6 +1,7 @@
 // Other makers' MQTT for the interoperability tests: a broker (aedes), an edge node (sparkplug-client), a listener and
 // commander (sparkplug-payload over mqtt). What happens is one JSON object a line; lines on standard input are orders.
 import { createRequire } from "node:module";
+import { createServer as httpServer } from "node:http";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 
@@ -19,8 +20,13 @@ function broker() {
   const { Aedes } = require("aedes");
   const start = async () => {
     const aedes = Aedes.createBroker ? await Aedes.createBroker() : new Aedes();
-    const server = createServer(aedes.handle);
-    server.listen(Number(rest[0] || 0), "127.0.0.1", () => say("listening", { port: server.address().port }));
+    const server = rest[0] === "websockets" ? httpServer() : createServer(aedes.handle);
+    if (rest[0] === "websockets") {
+      const WebSocket = require("ws");
+      const sockets = new WebSocket.Server({ server, path: "/mqtt" });
+      sockets.on("connection", (socket) => aedes.handle(WebSocket.createWebSocketStream(socket)));
+    }
+    server.listen(0, "127.0.0.1", () => say("listening", { port: server.address().port }));
   };
   start();
   process.stdin.resume();

@@ -11,6 +11,9 @@
 
   const strip = () => document.getElementById("alarm-strip");
   const silenced = () => localStorage.getItem(KEY) || "";
+  // A browser lets a page sound only after somebody has touched it, or a page before it in the same tab.
+  const TOUCHED = "tickwork.touched";
+  const touched = () => navigator.userActivation?.hasBeenActive || sessionStorage.getItem(TOUCHED) === "1";
 
   function pattern(audio) {
     const seconds = 1.6;
@@ -25,6 +28,7 @@
   }
 
   function play() {
+    if (!touched()) return;
     context ||= new AudioContext();
     if (context.state === "suspended") context.resume();
     if (source) return;
@@ -50,7 +54,7 @@
     button.hidden = !due || quiet;
     if (due && !quiet) play();
     else stop();
-    const blocked = source !== null && context.state !== "running";
+    const blocked = !source || context.state !== "running";
 const said = !due ? "" : quiet ? "silenced" : blocked ? "sound is blocked: click anywhere on the page" : "sounding";
     if (words.textContent !== said) words.textContent = said; // the observer below would see it and come back
     document.documentElement.dataset.alarmSound = source ? "on" : "off";
@@ -67,6 +71,7 @@ const said = !due ? "" : quiet ? "silenced" : blocked ? "sound is blocked: click
   }
 
   document.addEventListener("click", (event) => {
+    sessionStorage.setItem(TOUCHED, "1");
     if (event.target.closest?.("[data-silence]")) localStorage.setItem(KEY, strip().dataset.soundKey);
     if (context?.state === "suspended") context.resume().then(show);
     show();

@@ -193,8 +193,34 @@ class Conversions(Expressions):
 
     def copy_text(self, room: str, target: hir.String, value: str, wide: bool, *, fill: bool) -> None:
         """Truncating copy; with ``fill`` the rest of the target becomes zero, as variables must be."""
+        if not (wide or target.wide):
+            end = self.append_text(room, "0", target.length, value)
+            if fill:
+                rest = self.op(f"sub i64 {target.length + 1}, {end}")
+                self.module.declare("memset", "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1 immarg)")
+                self.do(
+                    f"call void @llvm.memset.p0.i64(ptr {self.at(room, end)}, i8 0, i64 {rest}, i1 false)"
+                )
+            else:
+                self.do(f"store i8 0, ptr {self.at(room, end)}, align 1")
+            return
         name = f"text_{'fill' if fill else 'copy'}{'16' if target.wide else '8'}{'16' if wide else '8'}"
         self.helper(name, "i64", f"ptr {room}", f"i64 {target.length}", f"ptr {value}")
+
+    def append_text(self, room: str, start: str, capacity: int, value: str) -> str:
+        """Copy 8-bit characters behind ``start`` as far as there is room; the new length. Writes no zero at the end."""
+        left = str(capacity) if start == "0" else self.op(f"sub i64 {capacity}, {start}")
+        count = self.c_text("i64", "strnlen", f"ptr {value}", f"i64 {left}")
+        self.copy_bytes(self.at(room, start), value, count)
+        return count if start == "0" else self.op(f"add i64 {start}, {count}")
+
+    def c_text(self, result: str, name: str, *arguments: str) -> str:
+        """A function of the C library over 8-bit characters that only reads."""
+        kinds = ", ".join(argument.split()[0] for argument in arguments)
+        self.module.declare(
+            f"@{name}", f"declare {result} @{name}({kinds}) nounwind willreturn memory(argmem: read)"
+        )
+        return self.op(f"call {result} @{name}({', '.join(arguments)})")
 
     def _from_string(self, value: str, source: hir.String, target: IecType) -> str:
         suffix = "16" if source.wide else "8"
@@ -215,6 +241,7 @@ class Conversions(Expressions):
         return self.resize(number, "i64", scalar_llvm(target), signed=True)
 
     def compare_strings(self, left: str, right: str, wide: bool) -> str:
-        name = f"text_compare{'16' if wide else '8'}"
-        order = self.helper(name, "i64", f"ptr {left}", f"ptr {right}")
+        if not wide:
+            return self.c_text("i32", "strcmp", f"ptr {left}", f"ptr {right}")
+        order = self.helper("text_compare16", "i64", f"ptr {left}", f"ptr {right}")
         return self.op(f"trunc i64 {order} to i32")

@@ -162,13 +162,26 @@ class Intrinsics(Conversions):
     # -- strings
 
     def _do_len(self, intrinsic: hir.Intrinsic, values: list[str]) -> str:
-        return self._count(
-            f"text_length{self._suffix(intrinsic.arguments[0])}", intrinsic, f"ptr {values[0]}"
-        )
+        kind = intrinsic.arguments[0].type
+        if isinstance(kind, hir.String) and not kind.wide:
+            count = self.c_text("i64", "strnlen", f"ptr {values[0]}", f"i64 {kind.length}")
+            return self.resize(count, "i64", llvm_type(intrinsic.type), signed=True)
+        return self._count("text_length16", intrinsic, f"ptr {values[0]}")
 
     def _do_find(self, intrinsic: hir.Intrinsic, values: list[str]) -> str:
-        name = f"text_find{self._suffix(intrinsic.arguments[0])}"
-        return self._count(name, intrinsic, f"ptr {values[0]}", f"ptr {values[1]}")
+        text, wanted = values
+        if self._suffix(intrinsic.arguments[0]) == "16":
+            return self._count("text_find16", intrinsic, f"ptr {text}", f"ptr {wanted}")
+        found = self.c_text("ptr", "strstr", f"ptr {text}", f"ptr {wanted}")
+        first = self.op(f"load i8, ptr {wanted}, align 1")
+        # strstr finds nothing everywhere; FIND of nothing is 0.
+        nowhere = self.op(
+            f"or i1 {self.op(f'icmp eq ptr {found}, null')}, {self.op(f'icmp eq i8 {first}, 0')}"
+        )
+        ends = [self.op(f"ptrtoint ptr {pointer} to i64") for pointer in (found, text)]
+        position = self.op(f"add i64 {self.op(f'sub i64 {ends[0]}, {ends[1]}')}, 1")
+        chosen = self.op(f"select i1 {nowhere}, i64 0, i64 {position}")
+        return self.resize(chosen, "i64", llvm_type(intrinsic.type), signed=True)
 
     def _count(self, name: str, intrinsic: hir.Intrinsic, *arguments: str) -> str:
         return self.resize(
@@ -198,12 +211,15 @@ class Intrinsics(Conversions):
         assert isinstance(kind, hir.String)
         arguments = [self._typed(argument) for argument in intrinsic.arguments]
         room = self.string_room(kind)
-        suffix = "16" if kind.wide else "8"
-        self.do(f"store i16 0, ptr {room}, align 1") if kind.wide else self.do(
-            f"store i8 0, ptr {room}, align 1"
-        )
+        if kind.wide:
+            self.do(f"store i16 0, ptr {room}, align 1")
+            for argument in arguments:
+                self.helper("text_append16", "i64", f"ptr {room}", f"i64 {kind.length}", argument)
+            return room
+        end = "0"
         for argument in arguments:
-            self.helper(f"text_append{suffix}", "i64", f"ptr {room}", f"i64 {kind.length}", argument)
+            end = self.append_text(room, end, kind.length, argument.removeprefix("ptr "))
+        self.do(f"store i8 0, ptr {self.at(room, end)}, align 1")
         return room
 
     # -- times

@@ -125,6 +125,9 @@ def diagnostics(core: Any) -> Iterator[tuple[int, ua.Variant]]:
     sessions = [session_details(one) for one in core.sessions()]
     place = _ids.Server_ServerDiagnostics_SessionsDiagnosticsSummary_SessionDiagnosticsArray
     yield place, ua.Variant(sessions, kind, is_array=True)
+    # Who is connected by which certificate is for administrators of the node, not for clients.
+    place = _ids.Server_ServerDiagnostics_SessionsDiagnosticsSummary_SessionSecurityDiagnosticsArray
+    yield place, ua.Variant([], kind, is_array=True)
     details = [subscription_details(one) for one in core.subscription_service.known()]
     yield (
         _ids.Server_ServerDiagnostics_SubscriptionDiagnosticsArray,

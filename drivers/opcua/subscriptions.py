@@ -26,6 +26,7 @@ LIFETIME_FACTOR = 3  # lifetime counts at least three keep-alives (OPC 10000-4 Â
 LIFETIME_MAX = 15_000
 KEEP_ALIVE_MAX = 1000
 UNACKNOWLEDGED_MAX = 100  # messages kept for Republish
+UNACKNOWLEDGED_SIZE_MAX = 8 * 1024 * 1024  # bytes of these
 _SAMPLE_S = 0.05
 _codes = ua.StatusCodes
 
@@ -94,7 +95,19 @@ class TagSubscription(InternalSubscription):
     def _pop_publish_result(self) -> Any:
         result = super()._pop_publish_result()
         result.MoreNotifications = self._is_ready()
+        self._forget_oldest()
         return result
+
+    def _forget_oldest(self) -> None:
+        """A client that acknowledges nothing must not cost more than so much."""
+        kept = self._not_acknowledged_results
+        sizes = {number: _size(result) for number, result in kept.items()}
+        total = sum(sizes.values())
+        for number in list(sizes)[:-1]:
+            if total <= UNACKNOWLEDGED_SIZE_MAX:
+                break
+            total -= sizes[number]
+            del kept[number]
 
     async def publish_results(self, requestdata: Any = None) -> bool:
         """Whether ``requestdata`` has been answered."""
@@ -160,6 +173,12 @@ class TagSubscription(InternalSubscription):
     def available(self) -> list[int]:
         """Sequence numbers of the messages that can be had again."""
         return sorted(self._not_acknowledged_results)
+
+
+def _size(result: Any) -> int:
+    """Bytes of the packed notifications of a message."""
+    data = result.NotificationMessage.NotificationData or ()
+    return sum(len(one.Body or b"") for one in data if isinstance(one, ua.ExtensionObject))
 
 
 def revise_parameters(params: Any) -> Any:

@@ -151,31 +151,13 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
         notifications=notifications,
     )
     watches: tuple[Watch, ...] = (
-        commands.watch,
-        deployments.watch,
-        housekeeping.watch,
-        own.watch,
-        mqtt.watch,
-        notifications.watch,
-    )
+        commands.watch, deployments.watch, housekeeping.watch, own.watch, mqtt.watch, notifications.watch,
+    )  # fmt: skip
     metrics = Metrics(fleet, ingest)
     return Parts(
-        folder,
-        services,
-        people,
-        audit,
-        fleet,
-        commands,
-        ingest,
-        store,
-        link,
-        system,
-        metrics,
-        alarms,
-        mqtt,
-        language,
+        folder, services, people, audit, fleet, commands, ingest, store, link, system, metrics, alarms, mqtt, language,
         watches,
-    )
+    )  # fmt: skip
 
 
 def create_app(settings: Settings, *, now_ns: Clock = time.time_ns) -> Starlette:

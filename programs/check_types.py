@@ -20,6 +20,7 @@ from programs.symbols import (
 ELEMENTS_MAX = 1 << 28  # of one array: more than any state block holds
 
 
+_WIDTHS = {"B": 8, "W": 16, "D": 32, "L": 64}
 # What CODESYS and TwinCAT call the library with the standard's blocks.
 _STANDARD_LIBRARIES = ("STANDARD", "TC2_STANDARD")
 _NOTHING = Resolved(types.UNKNOWN)
@@ -392,8 +393,41 @@ class TypeResolver(Enumerations):
             if node.initial is not None:
                 given = self.context.initial(node.initial, resolved.type, scope)
                 initial = given if given is not None else initial
-            members.append(hir.Member(name, resolved.type, initial, node.comment))
+            members.append(
+                hir.Member(name, resolved.type, initial, node.comment, self._relative(node, resolved.type))
+            )
+        self._apart(spec, members)
         return tuple(members)
+
+    def _relative(self, node: ast.Variable, kind: hir.Type) -> int | None:
+        """The offset of a member ``AT %W2``: it counts in units of its size."""
+        place = node.location
+        if place is None or kind is types.UNKNOWN:
+            return None
+        width = types.WIDTH.get(kind.type, 0) if isinstance(kind, hir.Elementary) else 0
+        if place.area or _WIDTHS.get(place.size) != width or len(place.address) != 1:
+            self.context.error(
+                "ST3017", place, f"{types.type_name(kind)} does not fit the address {place.text} in a structure",
+                expected="%B, %W, %D or %L for 8, 16, 32 or 64 bits, and a number", found=place.text,
+                remedy="give the address of the member's size; single bits are parts of it: x.%X0",
+            )  # fmt: skip
+            return None
+        return place.address[0] * width // 8
+
+    def _apart(self, spec: ast.StructType, members: list[hir.Member]) -> None:
+        """Members with addresses must not overlap, unless the structure says OVERLAP."""
+        taken: dict[int, str] = {}
+        for node, member in zip(spec.members, members[len(members) - len(spec.members) :], strict=False):
+            if member.at is None or spec.overlap or not isinstance(member.type, hir.Elementary):
+                continue
+            for byte in range(member.at, member.at + types.WIDTH[member.type.type] // 8):
+                if byte in taken:
+                    self.context.error(
+                        "ST3017", node, f"{member.name} overlaps {taken[byte]}", expected="an address behind it",
+                        found=f"byte {byte}", remedy="give it another address, or write STRUCT OVERLAP",
+                    )  # fmt: skip
+                    break
+                taken[byte] = member.name
 
     def _inherited(self, spec: ast.StructType, scope: Scope) -> tuple[hir.Member, ...]:
         if spec.extends is None:

@@ -79,6 +79,7 @@ class Member:
     type: Type
     init: Initial | None = None
     comment: str = ""
+    at: int | None = None  # offset in the structure where the declaration gives one (AT %B4)
 
 
 @dataclass(frozen=True, slots=True)

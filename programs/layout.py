@@ -47,6 +47,7 @@ class Member:
     offset: int
     init: hir.Initial | None
     variable: hir.Variable | None = None  # None for members of structures
+    shared: bool = False  # placed by hand: others may lie over it, so only a given value is written
 
 
 @dataclass(slots=True)
@@ -156,7 +157,9 @@ class Types:
         for member in kind.members:
             alignment = max(alignment, self.alignment(member.type))
             start = 0 if kind.union else align(offset, self.alignment(member.type))
-            members[member.name.lower()] = Member(member.name, member.type, start, member.init)
+            start = start if member.at is None else member.at
+            placed = member.at is not None
+            members[member.name.lower()] = Member(member.name, member.type, start, member.init, shared=placed)
             offset = start + self.size(member.type)
             end = max(end, offset)
         found = (align(end, alignment), alignment, members)

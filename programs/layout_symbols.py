@@ -240,7 +240,7 @@ class Image:
                 given = value if isinstance(value, dict) else {}
                 for name, member in self.types.struct_members(kind).items():
                     chosen = given.get(name, member.init)
-                    if not kind.union or chosen is not None:
+                    if (not kind.union and not member.shared) or chosen is not None:
                         self.write(offset + member.offset, member.type, chosen)
             case hir.Array(element=element, dims=dims):
                 items = value if isinstance(value, list) else []

@@ -87,6 +87,11 @@ class Atoms(Cursor):
         area, rest = text[1:2], text[2:]
         size = rest[:1] if rest[:1] in DIRECT_SIZES and rest else ""
         numbers = rest[len(size) :].replace("_", "")
+        inside = bool(self.open_ends) and self.open_ends[-1] in ("END_STRUCT", "END_UNION")
+        if inside and area in ("X", "B", "W", "D", "L") and _ADDRESS.fullmatch(rest) and rest != "*":
+            # Relative to the beginning of the structure (6.4.4.8).
+            address = tuple(int(part) for part in rest.replace("_", "").split("."))
+            return ast.DirectVariable(self.starts[i], self.ends[i], text, "", area, address)
         if area not in ("I", "Q", "M") or not _ADDRESS.fullmatch(numbers):
             self.report(
                 "ST1010",

@@ -146,7 +146,9 @@ TYPE
     Grid : ARRAY[Colour#Red..Colour#Blue, 0..HIGH - 1] OF BOOL;
     Part : STRUCT x : REAL := FACTOR; n : STRING[HIGH] := TAG; a : ARRAY[1..3] OF INT := TABLE; END_STRUCT;
 END_TYPE
-NAMESPACE Lib TYPE Line : ARRAY[1..WIDTH] OF INT; END_TYPE VAR_GLOBAL CONSTANT WIDTH : INT := HIGH; END_VAR END_NAMESPACE
+NAMESPACE Lib
+TYPE Line : ARRAY[1..WIDTH] OF INT; END_TYPE VAR_GLOBAL CONSTANT WIDTH : INT := HIGH; END_VAR
+END_NAMESPACE
 VAR_GLOBAL CONSTANT
     LOW : INT := 2; HIGH : INT := LOW * 2 + 1; FACTOR : REAL := 2.5; TAG : STRING := 'ab';
     TABLE : ARRAY[1..3] OF INT := [10, 20, 30];
@@ -201,6 +203,28 @@ END_PROGRAM
 
 def test_versions_of_a_name_when_called_then_the_arguments_choose_also_through_interfaces() -> None:
     assert run(VERSIONS, *"abcdefghk", "whole", "part") == [1, 2, 3, 1, 1, 20, 300, 1, 20, 4, 2.5]
+
+
+PLACED = """
+TYPE
+    Frame : STRUCT
+        head AT %B0 : BYTE := 16#A5; length AT %W1 : UINT; value AT %D1 : REAL := 1.5; tail AT %B8 : BYTE;
+    END_STRUCT;
+    Either : STRUCT OVERLAP whole AT %W0 : WORD; low AT %B0 : BYTE; high AT %B1 : BYTE := 16#12; END_STRUCT;
+END_TYPE
+PROGRAM Main
+VAR f : Frame; e : Either; size : INT; head, low : BYTE; whole : WORD; value : REAL; END_VAR
+    f.tail := 1; head := f.head; value := f.value;
+    e.low := 16#34; whole := e.whole;
+    low := e.low;
+END_PROGRAM
+"""
+
+
+def test_structures_when_members_have_addresses_then_they_lie_there() -> None:
+    assert run(PLACED, "head", "value", "whole", "low") == [0xA5, 1.5, 0x1234, 0x34]
+    assert codes(PLACED.replace("OVERLAP ", "")) == ["ST3017", "ST3017"]
+    assert codes(PLACED.replace("%W1 : UINT", "%W1 : DINT")) == ["ST3017"]
 
 
 @pytest.mark.parametrize(

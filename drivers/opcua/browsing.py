@@ -13,6 +13,7 @@ from .entries import NULL, Link
 from .space import Space
 
 REFERENCES_MAX = 1000  # of one node in one answer; the rest waits behind a continuation point
+TOTAL_MAX = 20_000  # in one answer for all nodes
 POINTS_MAX = 20  # continuation points of one session
 _TARGETS_MAX = 1000  # of one browse path
 _WHOLE_PATH = 0xFFFF_FFFF
@@ -45,8 +46,15 @@ class View:
     def browse(self, params: ua.BrowseParameters, points: Points) -> list[ua.BrowseResult]:
         if params.View.ViewId != NULL:
             return [_failed(ua.StatusCodes.BadViewIdUnknown) for _ in params.NodesToBrowse]
-        limit = int(params.RequestedMaxReferencesPerNode or REFERENCES_MAX)
-        return [self._browse(one, min(limit, REFERENCES_MAX), points) for one in params.NodesToBrowse]
+        limit = min(int(params.RequestedMaxReferencesPerNode or REFERENCES_MAX), REFERENCES_MAX)
+        left, results = TOTAL_MAX, []
+        for wanted in params.NodesToBrowse:
+            if left <= 0:
+                results.append(_failed(ua.StatusCodes.BadNoContinuationPoints))
+                continue
+            results.append(self._browse(wanted, min(limit, left), points))
+            left -= len(results[-1].References)
+        return results
 
     def _browse(self, wanted: ua.BrowseDescription, limit: int, points: Points) -> ua.BrowseResult:
         codes = ua.StatusCodes

@@ -55,6 +55,7 @@ class ProgramTypes:
         self.blocks: dict[str, Branch] = {}
         self.structures: dict[str, Branch] = {}
         self.enumerations: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._members: dict[str, dict[str, Branch | Symbol]] = {}
         for branch in tree.branches.values():
             if branch.kind in ("program", "block") and branch.type_name:
                 self.blocks.setdefault(branch.type_name, branch)
@@ -141,7 +142,10 @@ class ProgramTypes:
     def _member(self, name: str, member: str) -> Entry | None:
         """An instance declaration: what each instance of the block has."""
         branch = self.blocks[name]
-        child = next((one for one in branch.children if child_name(one) == member), None)
+        members = self._members.get(name)
+        if members is None:
+            members = self._members[name] = {child_name(one): one for one in branch.children}
+        child = members.get(member)
         if child is None:
             return None
         node_id = self.id(name, member)

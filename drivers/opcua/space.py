@@ -35,6 +35,7 @@ class Space(AddressSpace):
         """Other nodes of ours from now on."""
         self.program, self.fixed = program, fixed
         self._extra = {}
+        self._subtypes = {}
         for source, link in [*fixed.extra, *program.types.subtypes()]:
             self._extra.setdefault(source, []).append(link)
         supported = "/Resource/Programs/SupportedTypes"

@@ -283,3 +283,18 @@ def test_part_when_written_then_covers_exactly_the_selected_elements(
     assert status == _codes.Good
     reached = [(piece.offset - 100) // 2 + number for piece, _ in pieces for number in range(piece.size // 2)]
     assert reached == selected
+
+
+async def test_browse_when_an_answer_would_be_huge_then_the_rest_is_refused(
+    start: Start, identities: dict[str, CertificateFiles], node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.opcua.browsing.TOTAL_MAX", 30)
+    async with start(node) as bench, connected(bench, identities["known"]) as client:
+        wanted = ua.BrowseDescription()
+        wanted.NodeId = ua.NodeId("Main", await index_of(client))
+        wanted.BrowseDirection, wanted.ResultMask = ua.BrowseDirection.Forward, 63
+        params = ua.BrowseParameters(NodesToBrowse=[wanted] * 4)
+        results = await client.uaclient.browse(params)
+        assert sum(len(one.References) for one in results) == 30
+        assert [one.StatusCode.value for one in results][-1] == _codes.BadNoContinuationPoints
+        assert any(one.ContinuationPoint for one in results)

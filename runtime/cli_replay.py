@@ -17,7 +17,7 @@ from scan.compare import Comparison, compare
 from scan.condition import Condition
 from scan.problem import fail
 from scan.replay import Mismatch, Recording, Report, open_recording, replay
-from scan.trace import Change, Moment, Trace
+from scan.trace import Change, Moment, Trace, find_symbol
 from scan.values import format_value
 from scan.virtual import ProgramFault
 
@@ -88,8 +88,8 @@ def _show_report(recording: Recording, report: Report) -> None:
     if console.is_json():
         console.give(
             {
-                "scans": report.scans, "checkpoints": report.checkpoints, "gaps": report.gaps,
-                "damaged": recording.damaged, "speed": round(report.speed, 1),
+                "scans": report.scans, "checkpoints": report.checkpoints, "changes": report.changes,
+                "gaps": report.gaps, "damaged": recording.damaged, "speed": round(report.speed, 1),
                 "recorded_ns": report.recorded_ns, "elapsed_ns": report.elapsed_ns,
                 "mismatches": report.mismatches,
                 "faults": [{"scan": scan, "fault": fault} for scan, fault in report.faults],
@@ -103,6 +103,8 @@ def _show_report(recording: Recording, report: Report) -> None:
     console.say(f"{report.checkpoints} checkpoints met bit for bit, {len(report.mismatches)} missed")
     for name in recording.damaged:
         console.say(f"{name}: its end is torn or damaged; what stands before it was replayed")
+    if report.changes:
+        console.say(f"{report.changes} online changes and ways back from a trial were made again")
     if report.gaps:
         console.say(f"{report.gaps} gaps; after each one the replay went on at the next checkpoint")
     for scan, fault in report.faults:
@@ -334,7 +336,8 @@ def _around(tracer: Trace, moment: Moment, back: int, forward: int) -> Any:
 
 
 def _row(moment: Moment, paths: list[str]) -> dict[str, Any]:
-    values = {path: format_value(moment.engine.symbol(path), moment.read(path)) for path in paths}
+    symbols = {path: find_symbol(moment.engine, path) for path in paths}  # another program may have run
+    values = {path: format_value(one, moment.read(path)) if one else "-" for path, one in symbols.items()}
     return {"scan": moment.scan, "time": _time(moment.wall_ns), "tasks": moment.tasks, "values": values}
 
 
@@ -347,7 +350,8 @@ def _show_change(
             console.give({"variable": path, "scan": None})
         return
     symbol = change.moment.engine.symbol(path)
-    before, after = format_value(symbol, change.before), format_value(symbol, change.after)
+    before = "new" if change.before is None else format_value(symbol, change.before)
+    after = format_value(symbol, change.after)
     who = _who(recording, path, change, program)
     if console.is_json():
         console.give(
@@ -368,8 +372,14 @@ def _who(recording: pathlib.Path, path: str, change: Change, program: pathlib.Pa
     symbol = change.moment.engine.symbol(path)
     inputs = change.moment.engine.application.inputs
     task = ", ".join(change.moment.tasks)
+    if change.exchanged:
+        return {"writer": "the online change before this scan"}
+    if change.in_gap:
+        return {"writer": "something before this scan that is not recorded: there is a gap"}
     if change.commanded:
         return {"writer": "a write or force of an operator"}
+    if change.released and inputs.offset <= symbol.offset < inputs.offset + inputs.size:
+        return {"writer": "the field, as a force on this input ended"}
     if inputs.offset <= symbol.offset < inputs.offset + inputs.size:
         return {"writer": "the field (it is an input)"}
     application = change.moment.checkpoint.application
@@ -380,4 +390,5 @@ def _who(recording: pathlib.Path, path: str, change: Change, program: pathlib.Pa
     if writer is None:
         return {"writer": f"task {task}, by no statement: a force began or ended"}
     text = f"{writer.pou} ({writer.file}:{writer.line}) in task {task}"
+    text += ", as a force on it ended" if change.released else ""
     return {"writer": text, "pou": writer.pou, "file": writer.file, "line": writer.line}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 import programs
 from programs import hir
@@ -14,6 +15,7 @@ from programs.building import checked, program_digest, read_folder, read_setting
 from programs.evaluate import Evaluator
 from programs.evaluate_memory import Pointer, Value
 from scan import layout as w
+from scan import recording as r
 from scan.abi import Region, Symbol
 from scan.problem import TickworkError, fail
 from scan.trace import Change, Moment
@@ -101,15 +103,15 @@ class Sources:
         self.require(moment.checkpoint.application)
         after = moment.engine.block.tobytes()
         inputs = moment.engine.application.inputs
-        return self.writer_of(path, change.block.tobytes(), after, _runs(moment), inputs)
+        return self.writer_of(path, _commanded(change.block, moment), after, _runs(moment), inputs)
 
     def executed(self, moment: Moment, before: bytes) -> dict[str, list[int]]:
         """The lines of each file whose statements ran in the scan that led from ``before`` to the moment."""
         self.require(moment.checkpoint.application)
         path = _Path(self._program)
-        self._play(
-            path, before, moment.engine.block.tobytes(), _runs(moment), moment.engine.application.inputs
-        )
+        begin = _commanded(np.frombuffer(before, np.uint8), moment)
+        after, inputs = moment.engine.block.tobytes(), moment.engine.application.inputs
+        self._play(path, begin, after, _runs(moment), inputs)
         return {file: sorted(lines) for file, lines in sorted(path.lines.items())}
 
     def writer_of(
@@ -145,6 +147,15 @@ class Sources:
         for task, scan, now_ns, wall_ns in runs:
             evaluator.context.wall_ns, evaluator.context.scan = wall_ns, scan
             evaluator.scan(now_ns, task)
+
+
+def _commanded(before: npt.NDArray[np.uint8], moment: Moment) -> bytes:
+    """The state with the writes and forces that took effect before the program ran."""
+    block = before.copy()
+    for record in moment.records:
+        if record.kind == w.RECORD_COMMAND:
+            r.apply_command(block, record.words)
+    return block.tobytes()
 
 
 def _runs(moment: Moment) -> tuple[Run, ...]:

@@ -93,7 +93,7 @@ class Pair:
     ) -> None:
         self._ours, self._theirs, self._result = ours, theirs, result
         self.failed = False
-        self._before = b""
+        self._before = np.zeros(0, np.uint8)
         self._chunk: list[r.Record] = []
         self._names = {slot: name for name, slot in checkpoint.slots.items()}
         mine, other = ours.application, theirs.application
@@ -128,7 +128,10 @@ class Pair:
             self._ours.flush()
             carried = [words for one in chunk if (words := self._carried(one)) is not None]
             if not self._result.first_scan:
-                self._before = self._theirs.block.tobytes()
+                self._before = self._theirs.block.copy()
+                for words in carried:
+                    if int(words[0]) & 0xFF == w.RECORD_COMMAND:
+                        r.apply_command(self._before, words)
             if carried:
                 self._theirs.replay(np.concatenate(carried).tobytes())
                 self._theirs.flush()
@@ -189,7 +192,7 @@ class Pair:
         if len(rows) and not result.first_scan:
             result.first_scan = record.scan
             result.first_variables = tuple(self._common[row][0].path for row in rows)
-            result.first = FirstScan(self._before, theirs.block.tobytes(), self._runs())
+            result.first = FirstScan(self._before.tobytes(), theirs.block.tobytes(), self._runs())
         for mine, other in self._outputs:
             one, two = read_value(ours.block, mine), read_value(theirs.block, other)
             if equal(one, two):

@@ -224,6 +224,19 @@ def iterate_records(words: npt.NDArray[np.int64]) -> Iterator[Record]:
         position += length
 
 
+def apply_command(block: npt.NDArray[np.uint8], words: npt.NDArray[np.int64]) -> None:
+    """What the write or force of a COMMAND record does to the variables before the program runs."""
+    row = words[w.RECORD_HEAD_WORDS :].view(w.COMMAND_DTYPE)[0]
+    if int(row["kind"]) not in (w.COMMAND_WRITE, w.COMMAND_FORCE):
+        return
+    data, offset, mask = row["data"].tobytes(), int(row["offset"]), int(row["mask"])
+    if mask:
+        block[offset] = int(block[offset]) & ~mask & 0xFF | (mask if data[0] else 0)
+    else:
+        size = int(row["size"])
+        block[offset : offset + size] = np.frombuffer(data[:size], np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentScan:
     """What a walk over a file found: whole frames, and where the rest is damaged (-1: nowhere)."""

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from scan import layout as w
 from scan import recording as r
 from scan.abi import Symbol
-from scan.problem import fail
-from scan.replay import Recording, chunks
+from scan.problem import TickworkError, fail
+from scan.replay import Recording, chunks, equal
 from scan.stretches import Engines, Stretch
 from scan.values import Value, read_value
 from scan.view import bit_mask
@@ -60,10 +60,13 @@ class Change:
     """A scan in which a variable took another value. ``block`` is the state before it."""
 
     moment: Moment
-    before: Value
+    before: Value | None  # None: the program before had no such variable
     after: Value
     block: Bytes
     commanded: bool  # an operator's write or force on it took effect in this scan
+    released: bool = False  # a force on it ended
+    exchanged: bool = False  # not the scan but the online change before it gave the value
+    in_gap: bool = False  # it changed where the recording holds nothing, before this scan
 
 
 class Trace:
@@ -145,15 +148,39 @@ class Trace:
 
     def last_change(self, path: str, until: int) -> Change | None:
         """The last scan up to ``until`` that left another value in a variable than it found, or None if none did."""
-        for stretch in reversed([one for one in self._stretches if one.start.scan < until]):
+        stretches = [one for one in self._stretches if one.start.scan < until]
+        for number in reversed(range(len(stretches))):
+            stretch = stretches[number]
             found = self._change_in(stretch, path, until)
+            if found is None and number > 0 and (stretch.changed or not stretch.continues):
+                found = self._change_between(stretches[number - 1], stretch, path)
             if found is not None:
                 return found
         return None
 
+    def _change_between(self, one: Stretch, other: Stretch, path: str) -> Change | None:
+        """Where a variable begins with another value than it ended with: at an online change, or in a gap."""
+        symbol = find_symbol(self._engines.at(other.start), path)
+        if symbol is None:
+            return None
+        block = self._engines.at(other.start).block.copy()
+        after, before = read_value(block, symbol), None
+        *_, last = self._run(one)
+        former = find_symbol(last.engine, path)
+        if former is not None:
+            before = read_value(last.engine.block, former)
+            if equal(before, after):
+                return None
+        moment = next(self._run(other))
+        return Change(
+            moment, before, after, block, False, exchanged=other.changed, in_gap=not other.continues
+        )
+
     def _change_in(self, stretch: Stretch, path: str, until: int) -> Change | None:
         engine = self._engines.at(stretch.start)
-        symbol = engine.symbol(path)
+        symbol = find_symbol(engine, path)
+        if symbol is None:
+            return None
         last, before = -1, _bytes_of(engine, symbol)
         for number, moment in enumerate(self._run(stretch)):
             if moment.scan > until:
@@ -164,14 +191,30 @@ class Trace:
         return self._change_at(stretch, symbol, last) if last >= 0 else None
 
     def _change_at(self, stretch: Stretch, symbol: Symbol, wanted: int) -> Change | None:
-        block = self._engines.at(stretch.start).block.copy()
+        engine = self._engines.at(stretch.start)
+        block, forced = engine.block.copy(), is_forced(engine, symbol)
         for number, moment in enumerate(self._run(stretch)):
             if number == wanted:
                 commanded = any(_names(record, symbol) for record in moment.records)
                 after = read_value(moment.engine.block, symbol)
-                return Change(moment, read_value(block, symbol), after, block, commanded)
-            block = moment.engine.block.copy()
+                released = forced and not is_forced(moment.engine, symbol)
+                return Change(moment, read_value(block, symbol), after, block, commanded, released)
+            block, forced = moment.engine.block.copy(), is_forced(moment.engine, symbol)
         return None
+
+
+def find_symbol(engine: VirtualEngine, path: str) -> Symbol | None:
+    """None where the program has no such variable."""
+    try:
+        return engine.symbol(path)
+    except TickworkError:
+        return None
+
+
+def is_forced(engine: VirtualEngine, symbol: Symbol) -> bool:
+    forces = np.frombuffer(engine.force_table, w.FORCE_DTYPE)
+    same = (forces["offset"] == symbol.offset) & (forces["mask"] == bit_mask(symbol))
+    return bool(same.any())
 
 
 def _last_scan(stretch: Stretch) -> int:

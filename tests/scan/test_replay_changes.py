@@ -204,5 +204,8 @@ def test_trace_and_comparison_when_the_program_changes_then_they_go_through_it()
     assert trace.span == (2, 20)
     assert [moment.read("Count") for moment in trace.moments()] == list(range(2, 21))
     assert trace.at(15).read("Extra") == 4
+    began = trace.last_change("Extra", 20)
+    assert began is not None
+    assert (began.exchanged, began.before, began.after, began.moment.scan) == (True, None, 4, 11)
     result = compare(tape.recording(), counter().build("other"))
     assert (result.scans, result.first_scan) == (19, 0)

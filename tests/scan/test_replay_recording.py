@@ -197,6 +197,17 @@ def test_change_when_a_force_did_it_then_it_is_told() -> None:
     assert (change.moment.scan, change.after, change.commanded) == (31, 77, True)
 
 
+def test_change_when_a_force_ends_then_it_is_told() -> None:
+    tape = run(30)
+    tape.engine.force("In", 77, lease_ns=3 * MS)
+    for number in range(31, 40):
+        tape.engine.scan(number * MS)
+    tape.checkpoint()
+    change = Trace(tape.recording()).last_change("In", 39)
+    assert change is not None
+    assert (change.moment.scan, change.before, change.released) == (34, 77, True)
+
+
 def test_comparison_when_the_program_is_the_same_then_nothing_differs_with_forces_too() -> None:
     tape = run(30)
     tape.engine.force("In", 77, lease_ns=5 * MS)

@@ -93,6 +93,7 @@ def zip_with(name: str) -> bytes:
         ("a.zip", zip_with("../evil")), ("a.zip", zip_with("/evil")), ("a.tar.gz", tar_with("../evil")),
         ("a.tgz", tar_with("a/b")), ("a.zip", b"PK\x03\x04 no"), ("a.tar.gz", b"no"), ("a.rar", b"x"),
     ],
+    ids=range(7),  # the archives hold the time at which they were made
 )  # fmt: skip
 def test_library_when_the_archive_is_none_then_it_is_refused(
     tmp_path: pathlib.Path, name: str, data: bytes

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from programs import ast
 from programs.parse_cursor import ParseError
 from programs.parse_sfc import Charts
@@ -35,6 +33,9 @@ _SPOKEN = {
     "CLASS": "a class",
     "METHOD": "a method",
 }
+
+
+TEST_PATH_CHARACTERS_MAX = 80  # of a source's path in the name of a test
 
 
 class Declarations(Charts):
@@ -70,8 +71,11 @@ class Declarations(Charts):
         """``TEST 'what' VAR … END_VAR statements END_TEST``: named by its line, for it has a text instead."""
         opened = self.i
         line = self.source.line(self.starts[opened])
-        stem = "".join(c if c.isalnum() else "_" for c in PurePosixPath(self.source.path).stem)
-        name = ast.Name(self.starts[opened + 1], self.ends[opened + 1], f"Test_{line}_{stem[:40]}")
+        before = self.source.text[: self.starts[opened] - self.source.base].rpartition("\n")[2]
+        column = f"_{len(before)}" if before.strip() else ""
+        path = "".join(c if c.isalnum() else "_" for c in self.source.path.rpartition(".")[0])
+        title = f"Test_{line}{column}_{path[-TEST_PATH_CHARACTERS_MAX:]}"
+        name = ast.Name(self.starts[opened + 1], self.ends[opened + 1], title)
         pou = ast.Pou(
             kind="TEST",
             name=name,

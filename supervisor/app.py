@@ -128,6 +128,7 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
     mqtt = MqttService(
         folder, store=store, fleet=fleet, commands=commands, deployments=deployments, alarms=alarms, now_ns=now_ns
     )  # fmt: skip
+    system.mqtt = mqtt.lines
     notifications = NotifyService(
         store, Vault(key), lambda node_id, entry: facts_of(alarms, node_id, entry), publish=mqtt.publish,
         tell=fleet.tell, link=lambda: f"{system.public_url.rstrip('/')}/alarms" if system.public_url else "",

@@ -410,6 +410,17 @@ class AuditVerdict(msgspec.Struct, frozen=True):
     checked_ns: int = 0
 
 
+class MqttLine(msgspec.Struct, frozen=True):
+    """A Sparkplug host or a bridge of ``mqtt.toml``. ``kind``: "host", or the kind of the bridge."""
+
+    name: str
+    kind: str
+    receiver: str  # broker or address
+    connected: bool
+    detail: str
+    problem: str
+
+
 class About(msgspec.Struct, frozen=True):
     """The supervisor itself. ``key`` is the fingerprint of the key that signs artifacts."""
 
@@ -425,3 +436,5 @@ class About(msgspec.Struct, frozen=True):
     disk_free_bytes: int
     tls: bool
     public_url: str
+    mqtt: tuple[MqttLine, ...] = ()
+    mqtt_problem: str = ""  # why mqtt.toml is not used

@@ -10,7 +10,7 @@ import numpy as np
 
 from scan.problem import Problem
 from supervisor.ingest import Ingest
-from supervisor.model import About, Actor, Role
+from supervisor.model import About, Actor, MqttLine, Role
 from supervisor.problems import require
 from supervisor.secrets_store import fingerprint
 from supervisor.settings import VERSION, Settings
@@ -31,6 +31,7 @@ class SystemService:
         self._started_ns = now_ns()
         self.damage = damage  # why the history file was begun anew at start
         self.public_url = settings.public_url
+        self.mqtt: Callable[[], tuple[tuple[MqttLine, ...], str]] = lambda: ((), "")
 
     async def about(self, actor: Actor) -> About:
         require(actor, Role.VIEWER)
@@ -53,6 +54,7 @@ class SystemService:
             shutil.disk_usage(folder).free,
             self._settings.tls,
             self.public_url,
+            *self.mqtt(),
         )
 
     def problems(self) -> tuple[Problem, ...]:

@@ -15,6 +15,7 @@ from supervisor.commands import CommandService
 from supervisor.config_store import ConfigStore
 from supervisor.deployments import DeploymentService
 from supervisor.fleet import FleetService
+from supervisor.model import MqttLine
 from supervisor.mqtt.bridge import KINDS, BridgeState, JsonBridge
 from supervisor.mqtt.config import FILE_NAME, BridgeSection, HostSection, MqttSettings, load_settings
 from supervisor.mqtt.edge_bridge import EdgeBridge
@@ -79,6 +80,26 @@ class MqttService:
         if not isinstance(found, JsonBridge):
             raise LookupError(f"there is no bridge of kind json named {bridge} in {FILE_NAME}")
         found.outbox.put(Message(channel, body))
+
+    def lines(self) -> tuple[tuple[MqttLine, ...], str]:
+        """For the page of settings, and why ``mqtt.toml`` is not used."""
+        hosts, bridges = self.status()
+        found = [
+            MqttLine(
+                one.name, "host", one.broker, one.connected,
+                f"{one.online} of {one.nodes} nodes online, {one.rebirths} rebirths, {one.malformed} damaged messages",
+                one.problem,
+            )
+            for one in hosts
+        ]  # fmt: skip
+        found += [
+            MqttLine(
+                one.name, one.kind, one.receiver, one.connected,
+                f"{one.sent} sent, {one.waiting} waiting, {one.lost} lost", one.problem,
+            )
+            for one in bridges
+        ]  # fmt: skip
+        return tuple(found), self.problem
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

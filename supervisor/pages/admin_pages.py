@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from scan.problem import TickworkError
 from supervisor.guard import access
-from supervisor.model import Actor, ApiKey, EnrolmentToken, Page, Role, User
+from supervisor.model import About, Actor, ApiKey, EnrolmentToken, Page, Role, User
 from supervisor.pages import shell as frame
 from supervisor.pages import views
 from supervisor.pages.deployment_pages import audit_line
@@ -274,10 +274,29 @@ class AdminPages:
                         ("Configuration and audit", size(about.configuration_bytes)),
                     ),
                 ),
+                *_mqtt_groups(about),
             ),
             started=views.moment_of(about.started_ns),
         )
         return frame.html(request, page)
+
+
+def _mqtt_groups(about: About) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """A panel for each Sparkplug host and bridge, and one for a file that is not used."""
+    groups: list[tuple[str, tuple[tuple[str, str], ...]]] = [
+        (
+            f"MQTT {line.kind}: {line.name}",
+            (
+                ("Receiver" if line.kind != "host" else "Broker", line.receiver),
+                ("Connection", "up" if line.connected else line.problem or "being made"),
+                ("Work", line.detail),
+            ),
+        )
+        for line in about.mqtt
+    ]
+    if about.mqtt_problem:
+        groups.append(("MQTT settings", (("mqtt.toml is not used", about.mqtt_problem),)))
+    return tuple(groups)
 
 
 def size(number: float) -> str:

@@ -160,9 +160,14 @@ async def test_host_when_the_broker_restarts_then_stale_and_back(tmp_path: Path,
 
 async def test_settings_when_the_file_is_wrong_then_told_and_the_old_ones_stay(hosting: Any) -> None:
     service = hosting.parts.mqtt
+    http = await hosting.http()
+    about = (await http.get("/api/v1/about")).json()
+    assert [(one["name"], one["kind"], one["connected"]) for one in about["mqtt"]] == [("plant", "host", True)]
+    assert "MQTT host: plant" in (await http.get("/settings", headers={"Accept": "text/html"})).text
     (service.folder / "mqtt.toml").write_text(
         "[[host]]\nname = 'x'\nbrokers = ['a b']\nhost_id = 'a/b'\nextra = 1\n"
     )
     await until(lambda: service.problem, "the mistake is noticed")
     assert all(code in service.problem for code in ("MQ1002", "MQ1004", "DV1001"))
     assert service.hosts[0].client.connected
+    assert "mqtt.toml is not used" in (await http.get("/settings", headers={"Accept": "text/html"})).text

@@ -92,7 +92,10 @@ async def _references(client: Client, node: Any) -> list[Any]:
         following = ua.BrowseNextParameters(ContinuationPoints=[result.ContinuationPoint])
         (result,) = await client.uaclient.browse_next(following)
         found += result.References
-    return [one for one in found if not one.NodeId.ServerIndex]
+    here = [one for one in found if not getattr(one.NodeId, "ServerIndex", 0)]
+    for one in here:  # with or without a namespace URI of its own, one node is one node
+        one.NodeId = ua.NodeId(one.NodeId.Identifier, one.NodeId.NamespaceIndex, one.NodeId.NodeIdType)
+    return here
 
 
 async def _values(client: Client, children: Sequence[Any]) -> dict[Any, Row]:
@@ -115,8 +118,7 @@ def row(value: Any) -> Row:
 
 def portable(node: Any, uris: Sequence[str]) -> str:
     """A NodeId as a plant file takes it: the namespace by its URI, which outlives a restart of the server."""
-    node_id = ua.NodeId(node.Identifier, node.NamespaceIndex, node.NodeIdType)
-    text = str(node_id.to_string())
+    text = str(node.to_string())
     index = node.NamespaceIndex
     if not 0 < index < len(uris):
         return text

@@ -201,6 +201,8 @@ def test_stacks_of_other_makers_when_client_or_device_then_all_policies_work(tmp
         status = json.loads(node.command("status", "--json"))
         assert status["opcua_certificate"]["warning"] == ""
         assert files_in(state / "opcua").key.stat().st_mode & 0o077 == 0
+        _check_terminal(node, f"opc.tcp://127.0.0.1:{own_port}/tickwork", tmp_path / "password")
+        _check_gate_killed(node)
 
 
 def _job(client: CertificateFiles, own: CertificateFiles, **more: Any) -> dict[str, Any]:
@@ -209,6 +211,59 @@ def _job(client: CertificateFiles, own: CertificateFiles, **more: Any) -> dict[s
         "applicationUri": application_uri(client.certificate.parent.name), "user": "ann",
         "password": "a long secret",
     } | more  # fmt: skip
+
+
+def _check_terminal(node: NodeProcess, url: str, password: pathlib.Path) -> None:
+    """A person at a terminal, with the node's own certificate."""
+    login = ("--user", "ann", "--password-file", str(password), "--json")
+
+    def ask(*arguments: str) -> Any:
+        return json.loads(node.command("opcua", *arguments))
+
+    tag = "nsu=urn:tickwork:tiny;s=Main.setpoint"
+    offered = {
+        (one["security"], one["mode"]) for one in json.loads(_tickwork("opcua", "endpoints", url, "--json"))
+    }
+    assert offered == {tuple(pair) for pair in COMBINATIONS}
+    below = ask("browse", url, "--from", "nsu=urn:tickwork:tiny;s=Main", "--depth", "1", *login)
+    assert (tag, "Float") in {(one["node"], one.get("type")) for one in below}
+    assert ask("write", url, tag, "2.25", *login)[0]["value"] == 2.25
+    (seen,) = ask("read", url, tag, *login)
+    assert (seen["value"], seen["type"], seen["status"]) == (2.25, "Float", "Good")
+    changes = node.command(
+        "opcua", "watch", url, "ns=2;s=Main.count", "--count", "3", "--interval-ms", "50", *login
+    )
+    values = [json.loads(line)["value"] for line in changes.splitlines()]
+    assert len(values) == 3 and values == sorted(set(values))
+    kinds = {(one["list"], one["of"]) for one in ask("certificates", "--json")}
+    assert {("own", ""), ("trusted", "client"), ("trusted", "server")} <= kinds
+    before = ask("certificates", "--json")[0]["fingerprint"]
+    node.command("opcua", "renew", "--days", "40")
+    assert ask("certificates", "--json")[0]["fingerprint"] != before
+    assert "ends in 39 days" in json.loads(node.command("status", "--json"))["opcua_certificate"]["warning"]
+
+
+def _tickwork(*arguments: str) -> str:
+    command = [sys.executable, "-m", "runtime.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def _check_gate_killed(node: NodeProcess) -> None:
+    """The scan does not notice, and clients find the new gate."""
+    scanning, scans = node.pids()["scan"], node.ask("status")["status"]["scan"]
+    gate = node.kill("gate")
+    wait_for(lambda: node.pids().get("gate") not in (None, gate), "another gate", deadline_s=60)
+
+    def served() -> bool:
+        url = wait_for(lambda: node.ask("status")["status"]["endpoints"], "the server's address")[0]
+        try:
+            return bool(_tickwork("opcua", "endpoints", url, "--json"))
+        except subprocess.CalledProcessError:
+            return False
+
+    wait_for(served, "the server of the new gate", deadline_s=60)
+    assert node.pids()["scan"] == scanning
+    assert node.ask("status")["status"]["scan"] > scans
 
 
 def _check_client(program: str, job: dict[str, Any], port: int) -> None:

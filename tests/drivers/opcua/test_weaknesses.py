@@ -194,6 +194,34 @@ async def open_a_session_without_security(target: Target) -> bool:
         client.disconnect_socket()
 
 
+def _subscription(interval_ms: float) -> ua.CreateSubscriptionParameters:
+    return ua.CreateSubscriptionParameters(
+        RequestedPublishingInterval=interval_ms, RequestedLifetimeCount=100, RequestedMaxKeepAliveCount=10
+    )
+
+
+async def take_a_subscription_of_others(target: Target) -> bool:
+    owner, other = await target.client("known"), await target.client("other")
+    try:
+        made = await owner.uaclient.create_subscription(_subscription(100.0), lambda result: None)
+        wanted = ua.TransferSubscriptionsParameters(SubscriptionIds=[made.SubscriptionId])
+        (result,) = await other.uaclient.transfer_subscriptions(wanted)
+        return bool(result.StatusCode.is_good())
+    except REFUSED:
+        return False
+    finally:
+        await end(other, owner)
+
+
+async def publish_a_thousand_times_a_second(target: Target) -> bool:
+    client = await target.client("known")
+    try:
+        made = await client.uaclient.create_subscription(_subscription(1.0), lambda result: None)
+        return bool(made.RevisedPublishingInterval < 50)
+    finally:
+        await end(client)
+
+
 PROBES: list[Callable[[Target], Awaitable[bool]]] = [
     take_over_a_session,
     guess_a_token,
@@ -203,6 +231,8 @@ PROBES: list[Callable[[Target], Awaitable[bool]]] = [
     send_chunks_without_end,
     register_a_server,
     open_a_session_without_security,
+    take_a_subscription_of_others,
+    publish_a_thousand_times_a_second,
 ]
 
 

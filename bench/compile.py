@@ -245,7 +245,7 @@ def library(folder: pathlib.Path) -> None:
     if given:
         files = {path.name: path.read_bytes() for path in sorted(pathlib.Path(given).glob("*.EXP"))}
         plant = made_plant(folder / "oscat", {**files, "globals.st": OSCAT_GLOBALS.encode()}, "codesys")
-        change = ("sources/BAND_B.EXP", "END_FUNCTION", ";\nEND_FUNCTION")
+        change = ("sources/BAND_B.EXP", "END_FUNCTION", "BAND_B := BAND_B;\nEND_FUNCTION")
         series(f"OSCAT Basic, CODESYS dialect, {len(files)} files", plant, change, OSCAT_COLD_S)
         pous, _ = front_end(plant)
         print(f"  POUs compiled                      {pous} of {OSCAT_POUS}")

@@ -151,6 +151,8 @@ class AlarmFiguresPage:
     worst: tuple[BadRow, ...]
     chattering: tuple[BadRow, ...]
     json: str
+    span: str
+    operators: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.alarms.conditions import Conditions, Floats, Rows, TagInfo
+from runtime.alarms.conditions import Conditions, Floats, Moved, Rows, TagInfo
 from runtime.alarms.life import Kept, Life
 from runtime.alarms.model import LEVELS, SYSTEM, Definition, Entry, Health, Order, Outcome, digest_of
 from runtime.alarms.orders import Orders
@@ -139,11 +139,9 @@ class Engine:
             assert quality is not None
             self._values = values
             moved = self._conditions.update(changed, values, quality, at.engine_ns, everything=first)
-            order = self._in_order(moved.rows, times)
-            for index in order.tolist():
-                self._moved(
-                    int(moved.rows[index]), int(moved.levels[index]), bool(moved.unknown[index]), times
-                )
+            self._usability(moved, first=first)
+            for index in self._in_order(moved.rows, times).tolist():
+                self._moved(int(moved.rows[index]), int(moved.levels[index]), times)
             self._predicates(at)
         if first:
             self._pass_time(at)
@@ -172,11 +170,9 @@ class Engine:
         stamps = np.where(tags >= 0, times[np.maximum(tags, 0)], self._at.wall_ns)
         return np.lexsort((rows, stamps)).astype(np.intp)
 
-    def _moved(self, row: int, raw: int, unknown: bool, times: npt.NDArray[np.int64] | None) -> None:
-        definition = self.definitions[row]
-        if not definition.enabled:
+    def _moved(self, row: int, raw: int, times: npt.NDArray[np.int64] | None) -> None:
+        if not self.definitions[row].enabled:
             return
-        self._mark_unknown(row, unknown)
         life = self._lives.get(row)
         if (life.raw if life else 0) == raw:
             return
@@ -267,18 +263,25 @@ class Engine:
 
     # ---------------------------------------------------------------- input that cannot be used
 
-    def _mark_unknown(self, row: int, unknown: bool) -> None:
-        before = row in self._unknown_rows
-        if before == unknown:
-            return
-        (self._unknown_rows.add if unknown else self._unknown_rows.discard)(row)
-        for source in self._conditions.sources[row]:
-            self._bad[source] = self._bad.get(source, 0) + (1 if unknown else -1)
+    def _usability(self, moved: Moved, *, first: bool) -> None:
+        """Which inputs can be used; then the sources' own alarms, then the marks on what stands: always in this order,
+        so that an engine that begins anew writes the same journal as one that went on."""
+        sources = set(self._comms) if first else set()
+        changed: dict[int, bool] = {}
+        for row, unknown in zip(moved.rows.tolist(), moved.unknown.tolist(), strict=True):
+            if self.definitions[row].enabled and (row in self._unknown_rows) != unknown:
+                changed[row] = unknown
+                (self._unknown_rows.add if unknown else self._unknown_rows.discard)(row)
+                for source in self._conditions.sources[row]:
+                    self._bad[source] = self._bad.get(source, 0) + (1 if unknown else -1)
+                    sources.add(source)
+        for source in sorted(sources):
             self._communication(source)
-        life = self._lives.get(row)
-        if life is not None and life.occurrence and life.unknown != unknown:
-            life.unknown = unknown
-            self.enter(row, "input bad" if unknown else "input good", self._at.wall_ns)
+        for row in sorted({*changed, *self._lives} if first else changed):
+            life, unknown = self._lives.get(row), row in self._unknown_rows
+            if life is not None and life.occurrence and life.unknown != unknown:
+                life.unknown = unknown
+                self.enter(row, "input bad" if unknown else "input good", self._at.wall_ns)
 
     def _communication(self, source: str) -> None:
         row = self._comms.get(source)
@@ -338,6 +341,7 @@ class Engine:
         for effect in found.effects:
             if life.apply(effect, self._kept.occurrence + 1, now_ns):
                 self._kept.occurrence += 1
+                life.unknown = row in self._unknown_rows
         if event is Event.RAISE:
             life.first_out = first_out
         self._announce(row, life, found.effects)

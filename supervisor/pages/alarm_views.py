@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import pathlib
 import zlib
 from collections.abc import Sequence
@@ -61,13 +62,11 @@ def facts_of(row: AlarmRow) -> tuple[tuple[str, str], ...]:
         )
         if ms
     )
-    at = views.moment_of(row.standing.raised_ns).text.replace(" ", "T")
     pairs = (
         ("Cause", d.cause), ("Consequence", d.consequence), ("Response", d.response),
         ("Respond within", views.duration(d.respond_within_s * 1e9) if d.respond_within_s else ""),
         ("Condition", condition_of(d)), ("Delays", delays), ("Group", d.group),
         ("Occurrence", str(row.standing.occurrence or "")),
-        ("Recording", f"tickwork trace RECORDINGS --time {at}" if row.standing.raised_ns and row.node_id else ""),
     )  # fmt: skip
     return tuple((label, text) for label, text in pairs if text)
 
@@ -81,6 +80,10 @@ def links_of(row: AlarmRow) -> tuple[c.Link, ...]:
         found.append(c.Link("Trend", "/trend?" + urlencode([*(("tag", key) for key in keys), *span.items()])))
     if origin_href(row):
         found.append(c.Link(f"Source {pathlib.PurePath(d.file).name}:{d.line}", origin_href(row)))
+    if row.node_id and at_ms:
+        moment = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC).isoformat()
+        address = views.query(views.runtime_href(row.node_id, "program"), time=moment)
+        found.append(c.Link("Recorded scan of the trip", address))
     found.append(c.Link("Journal", views.query("/alarms/journal", alarm=row.name, node=row.node_id)))
     if d.page.startswith("/") and not d.page.startswith("//"):
         found.append(c.Link("Page", d.page))

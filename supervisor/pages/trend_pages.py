@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from supervisor.alarm_model import AlarmFilter
 from supervisor.guard import access
 from supervisor.model import Actor, Page, Role, SeriesKey, TagValue, Trace
 from supervisor.pages import shell as frame
@@ -39,6 +40,7 @@ SPAN_MAX_MS = 10 * 366 * 86_400_000
 TABLE_ROWS = 50
 FOUND_MAX = 30
 POINTS_MAX = 2_000
+MARKERS_MAX = 200  # more lines would hide the curves
 REALS = frozenset({"REAL", "LREAL"})
 
 
@@ -204,19 +206,37 @@ class TrendPages:
         )
 
     async def _markers(self, actor: Actor, ask: Asked) -> list[tuple[int, str]]:
-        """Deployments on the time axis: what changed when is half of every explanation."""
-        nodes = {key.node_id for key in ask.keys}
+        """Deployments, alarms of the drawn tags, warnings and faults on the time axis: what happened when."""
         found = []
+        nodes = {key.node_id for key in ask.keys}
         for deployment in await self._services.deployments.list(actor, page=Page(limit=100)):
             for target in deployment.targets:
-                at_ms = target.changed_ns // NS_PER_MS
-                if (
-                    target.node_id in nodes
-                    and target.state == "running"
-                    and ask.start_ms <= at_ms <= ask.end_ms
-                ):
-                    found.append((at_ms, f"{deployment.application} {deployment.version or ''}".strip()))
-        return found
+                if target.node_id in nodes and target.state == "running":
+                    text = f"{deployment.application} {deployment.version or ''}".strip()
+                    found.append((target.changed_ns // NS_PER_MS, text))
+        for node in sorted(nodes):
+            found += await self._alarm_markers(actor, ask, node)
+            events = await self._services.fleet.events(actor, node_id=node, page=Page(limit=MARKERS_MAX))
+            found += [(one.time_ns // NS_PER_MS, one.text) for one in events if one.severity != "info"]
+        return sorted(one for one in found if ask.start_ms <= one[0] <= ask.end_ms)[-MARKERS_MAX:]
+
+    async def _alarm_markers(self, actor: Actor, ask: Asked, node: str) -> list[tuple[int, str]]:
+        drawn = {key.path.upper() for key in ask.keys if key.node_id == node}
+        rows = await self._services.alarms.definitions(actor, node_id=node)
+        texts = {
+            row.name: row.definition.text
+            for row in rows
+            if drawn & {tag.upper() for tag in row.definition.tags()}
+        }
+        wanted = AlarmFilter(
+            node, event="raised", from_ns=ask.start_ms * NS_PER_MS, to_ns=ask.end_ms * NS_PER_MS
+        )
+        lines = await self._services.alarms.journal(actor, wanted, page=Page(limit=MARKERS_MAX))
+        return [
+            (line.entry.time_ns // NS_PER_MS, f"alarm: {texts[line.entry.alarm] or line.entry.alarm}")
+            for line in lines
+            if line.entry.alarm in texts
+        ]
 
     async def _csv(self, actor: Actor, ask: Asked) -> Response:
         out = io.StringIO()

@@ -10,6 +10,7 @@ from supervisor.pages.alarm_pages import AlarmModel, AlarmPages
 from supervisor.pages.deployment_pages import DeploymentModel, DeploymentPages
 from supervisor.pages.errors import error_page
 from supervisor.pages.live_views import LivePages
+from supervisor.pages.notify_pages import NotifyPages
 from supervisor.pages.plant_pages import PlantModel, PlantPages
 from supervisor.pages.program_pages import ProgramPages
 from supervisor.pages.program_tools import ProgramTools
@@ -46,6 +47,7 @@ def routes(services: Services) -> list[BaseRoute]:
         *SessionPages(services).routes(),
         *PlantPages(services, model).routes(),
         *AlarmPages(services, alarms).routes(),
+        *NotifyPages(services).routes(),
         *SourcePages(services, sources).routes(),
         *TrendPages(services).routes(),
         *WatchPages(services).routes(),

@@ -58,6 +58,7 @@ def here(request: Request) -> str:
 def nav(section: str, role: Role) -> tuple[c.Link, ...]:
     links = [
         ("alarms", "Alarms", "/alarms", "alarm", Role.VIEWER),
+        ("notifications", "Notifications", "/notifications", "notify", Role.OPERATOR),
         ("programs", "Programs", "/programs", "program", Role.VIEWER),
         ("deployments", "Deployments", "/deployments", "deploy", Role.VIEWER),
         ("screens", "Screens", "/screens", "screen", Role.VIEWER),

@@ -52,6 +52,7 @@ name = "furnace"
 protocol = "mqtt"
 brokers = ["{broker}"]
 backoff_min_ms = 50
+backoff_max_ms = 200
 availability = {{ topic = "furnace/state" }}
 [[device.subscribe]]
 topic = "furnace/temperature"
@@ -112,6 +113,7 @@ async def test_node_when_it_runs_with_mqtt_then_values_commands_and_faults_pass_
             await _device_goes(peer, furnace)
             await _broker_restarts(peer, broker, node)
             await until(lambda: len(furnace.ups) == 2, "the furnace is back")
+            await until(lambda: _last(furnace.payloads("furnace/valve")) == 44, "the outputs are there again")
             await asyncio.to_thread(node.stop)
             await until(lambda: _last(furnace.payloads("furnace/valve")) == -1, "the safe value went out")
     await until(lambda: isinstance(peer.deaths()[-1], NodeDeath), "the node says that it goes")

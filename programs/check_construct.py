@@ -20,6 +20,7 @@ from programs.symbols import PouSymbol, State, VariableSymbol
 
 FB_INIT = "FB_INIT"
 SPECIAL_METHODS = frozenset((FB_INIT, "FB_EXIT", "FB_REINIT"))
+GLOBALS = "_construct_globals"
 _OWN_PARAMETERS = 2
 
 
@@ -31,6 +32,7 @@ class Constructors:
         self.resolver = resolver
         self._needed: dict[str, bool] = {}
         self._made: dict[str, PouSymbol] = {}
+        self._ready: hir.Variable | None = None
 
     def needed(self, symbol: PouSymbol) -> bool:
         """Whether something in an instance has to be constructed."""
@@ -55,6 +57,36 @@ class Constructors:
         this = hir.ThisPlace(hir.Instance(symbol.key), line)
         return [hir.CallStatement(hir.Call(made.key, [], None, receiver=this, line=line), line)]
 
+    def globals_call(self, line: int) -> list[hir.Statement]:
+        """Statements that construct the global instances, in the first program that runs."""
+        found = [
+            (one, block)
+            for one in self.context.globals
+            if (block := self._block(one.variable.type)) is not None
+            and one.variable.storage is hir.Storage.GLOBAL
+            and (block.method(FB_INIT) or self.needed(block))
+        ]
+        if not found:
+            return []
+        if self._ready is None:
+            self._ready = hir.Variable(
+                "_constructed", types.BOOL, hir.Storage.GLOBAL, attributes={"access": "none"}
+            )
+            pou = hir.Pou(GLOBALS, "function", [], [])
+            made = PouSymbol(GLOBALS, "function", self.context.root, pou, None, state=State.DONE)
+            self.context.pous[GLOBALS] = made
+            checker = Body(self.context, self.resolver, Scope(self.context.root, made))
+            pou.body = checker.statements_of(
+                lambda: [self._member(checker, one, block) for one, block in found]
+            )
+            flag = VariableSymbol(self._ready.name, self._ready, None, "VAR_GLOBAL", state=State.DONE)
+            self.context.globals.append(flag)
+        place = hir.VariablePlace(self._ready, types.BOOL, line)
+        condition = hir.Unary("not", hir.Load(place, types.BOOL, line), types.BOOL, line)
+        done = hir.Assign(place, hir.Constant(types.BOOL, 1, line), line)
+        work = hir.CallStatement(hir.Call(GLOBALS, [], None, line=line), line)
+        return [hir.If([(condition, [done, work])], line)]
+
     def _method(self, symbol: PouSymbol) -> PouSymbol:
         if symbol.key in self._made:
             return self._made[symbol.key]
@@ -77,8 +109,11 @@ class Constructors:
         for member in _stored(symbol):
             block = self._block(member.variable.type)
             if block is not None and (block.method(FB_INIT) or self.needed(block)):
-                place = hir.VariablePlace(member.variable, member.variable.type, member.variable.line)
-                self._each(checker, place, place.type, partial(self._one, checker, member, block))
+                self._member(checker, member, block)
+
+    def _member(self, checker: Body, member: VariableSymbol, block: PouSymbol) -> None:
+        place = hir.VariablePlace(member.variable, member.variable.type, member.variable.line)
+        self._each(checker, place, place.type, partial(self._one, checker, member, block))
 
     def _each(
         self, checker: Body, place: hir.Place, kind: hir.Type, work: Callable[[hir.Place], None]

@@ -249,7 +249,10 @@ class Units:
                 self._reset(checker, member)
             if variable.edge and member.node is not None:
                 self._edge(checker, member)
-        construct = self.constructors.call(symbol, symbol.pou.line) if _is_root(symbol) else []
+        construct: list[hir.Statement] = []
+        if _is_root(symbol):
+            line = symbol.pou.line
+            construct = [*self.constructors.globals_call(line), *self.constructors.call(symbol, line)]
         if once or construct:
             self._assign_once(checker, symbol, once, construct)
 

@@ -96,6 +96,7 @@ FUNCTION_BLOCK Derived EXTENDS Base
         Level := 9; END_GET
     END_PROPERTY
 END_FUNCTION_BLOCK
+VAR_GLOBAL shared : Derived(v := 10, parent := 0); many : ARRAY[0..1] OF Base(3); END_VAR
 FUNCTION_BLOCK Own IMPLEMENTS IParent
     VAR d : Derived(v := 1, parent := THIS^); END_VAR
     METHOD Id : INT Id := 11; END_METHOD
@@ -104,7 +105,7 @@ END_FUNCTION_BLOCK
 PROGRAM Main
 VAR
     a : ARRAY[1..2, 0..1] OF Derived(2, o); o : Own; empty : Own := ();
-    sum, asked, i, j, x, referred, bound : INT; none : BOOL; y : REFERENCE TO INT REF= x; h : IParent;
+    sum, asked, i, j, x, referred, bound, outside : INT; none : BOOL; y : REFERENCE TO INT REF= x; h : IParent;
     t : Standard.TON; u : Tc2_Standard.R_TRIG; room : ARRAY[1..Base.MAXN] OF INT;
 END_VAR
     sum := 0;
@@ -114,13 +115,14 @@ END_VAR
     none := h = 0;
     t(IN := FALSE, PT := T#1s); u(CLK := t.Q);
     bound := UPPER_BOUND(room, 1);
+    outside := shared.Sum() + many[1].b;
 END_PROGRAM
 """
 
 
 def test_codesys_forms_when_run_then_constructors_references_and_qualified_names_work() -> None:
-    found = run(CODESYS, "sum", "asked", "referred", "none", "bound", dialect="codesys", scans=2)
-    assert found == [24, 22, 9, 1, 5]
+    found = run(CODESYS, "sum", "asked", "referred", "none", "bound", "outside", dialect="codesys", scans=2)
+    assert found == [24, 22, 9, 1, 5, 33]
 
 
 def test_chart_when_a_body_holds_two_networks_then_both_run() -> None:

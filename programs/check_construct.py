@@ -76,9 +76,7 @@ class Constructors:
             made = PouSymbol(GLOBALS, "function", self.context.root, pou, None, state=State.DONE)
             self.context.pous[GLOBALS] = made
             checker = Body(self.context, self.resolver, Scope(self.context.root, made))
-            pou.body = checker.statements_of(
-                lambda: [self._member(checker, one, block) for one, block in found]
-            )
+            pou.body = checker.statements_of(partial(self._members, checker, found))
             flag = VariableSymbol(self._ready.name, self._ready, None, "VAR_GLOBAL", state=State.DONE)
             self.context.globals.append(flag)
         place = hir.VariablePlace(self._ready, types.BOOL, line)
@@ -110,6 +108,10 @@ class Constructors:
             block = self._block(member.variable.type)
             if block is not None and (block.method(FB_INIT) or self.needed(block)):
                 self._member(checker, member, block)
+
+    def _members(self, checker: Body, found: list[tuple[VariableSymbol, PouSymbol]]) -> None:
+        for member, block in found:
+            self._member(checker, member, block)
 
     def _member(self, checker: Body, member: VariableSymbol, block: PouSymbol) -> None:
         place = hir.VariablePlace(member.variable, member.variable.type, member.variable.line)

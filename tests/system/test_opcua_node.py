@@ -9,6 +9,7 @@ import pytest
 from asyncua import Client, ua
 
 from drivers.opcua.users import UserFile
+from runtime.build_job import artifact_of
 from tests.drivers.opcua.conftest import free_port
 from tests.drivers.opcua.test_methods import Events, event_filter
 from tests.runtime.node_process import PLANT, NodeProcess, write_plant
@@ -124,6 +125,14 @@ async def _look(client: Client, node: NodeProcess) -> None:
     assert await _call(client, own, "/Resource/MethodSet", "/Resource/MethodSet/Start") == _codes.Good
     await until(status, _codes.Good)
 
+    await setpoint.write_value(ua.DataValue(ua.Variant(3.5, ua.VariantType.Float)))
+    changes = Events(client)
+    await changes.open(event_filter(ua.ObjectIds.BaseModelChangeEventType))
+    await asyncio.to_thread(_deploy, node, PROGRAM.replace("count : DINT;", "count : DINT;\n  more : INT;"))
+    affected = {one.Affected.Identifier: one.Verb for one in (await changes.next())["Changes"]}
+    assert affected == {"Main.more": 1, "Main": 4}
+    assert (await data("Main.setpoint")).Value.Value == 3.5, "the same NodeId, the value carried over"
+
     events = Events(client)
     await events.open(event_filter(ua.ObjectIds.AlarmConditionType))
     await client.get_node(ua.NodeId("Main.fail", own)).write_value(ua.DataValue(ua.Variant(True)))
@@ -141,6 +150,15 @@ async def _look(client: Client, node: NodeProcess) -> None:
     assert seen["ClientUserId"] == "opcua:eva"
     past = await client.get_node(ua.NodeId("Main.count", own)).read_raw_history(BEGIN, END)
     assert len(past) >= 2
+
+
+def _deploy(node: NodeProcess, program: str) -> None:
+    folder = write_plant(
+        node.folder.parent / "new", plant=(node.folder / "plant.toml").read_text(), program=program
+    )
+    artifact = folder.parent / "new.twa"
+    artifact.write_bytes(artifact_of(folder))
+    assert node.ask("deploy", path=str(artifact))["deploy"]["state"] == "running"
 
 
 async def _call(client: Client, index: int, node: str, method: str, *given: ua.Variant) -> int:

@@ -261,6 +261,8 @@ class SparkplugServer:
                 self._turn()
             except TickworkError as error:  # the scan process starts anew, or the disk is full: next time
                 log.warning("sparkplug waits", reason=error.code)
+            except Exception:  # one value that cannot be told must not silence the others for good
+                log.exception("sparkplug")
             await asyncio.sleep(self._section.interval_ms / 1000)
 
     def _turn(self) -> None:

@@ -80,6 +80,7 @@ async def test_node_when_it_is_born_then_a_runtime_with_tags_values_history_and_
         assert (summary.link, summary.state, summary.devices) == ("up", "running", 1)
         await _command(hosting, edge, node.node_id)
         await _stored(hosting, node.node_id)
+        await _alarm(hosting, edge)
     await until(lambda: node_of(hosting).link == "down", "down when it says so")
     assert tag(hosting, "level").quality == q.UNCERTAIN_LAST_USABLE
     assert tag(hosting, "level").value == 2.5
@@ -124,6 +125,19 @@ async def _stored(hosting: Any, node_id: str) -> None:
     assert found == [1.0, 2.5]
 
 
+async def _alarm(hosting: Any, edge: Any) -> None:
+    """The supervisor's own engine looks at tags of any runtime, also at those that have none of its own."""
+    text = '[[alarm]]\nname = "Level high"\npriority = 2\nexpression = \'"works.press-7:level" > 5\'\n'
+    await hosting.services.alarms.define(Actor("eva", Role.ENGINEER), "", text)
+    edge.set("level", 6.0)
+    active: list[Any] = []
+    while [one.name for one in active] != ["Level high"]:
+        await asyncio.sleep(0.02)
+        active = [*await hosting.services.alarms.active(ADMIN, node_id="")]
+    edge.set("level", 2.5)
+    await until(lambda: tag(hosting, "level").value == 2.5, "back")
+
+
 async def test_node_when_other_metrics_are_born_then_described_anew_and_values_stay(
     hosting: Any, broker: Mosquitto
 ) -> None:
@@ -162,7 +176,9 @@ async def test_settings_when_the_file_is_wrong_then_told_and_the_old_ones_stay(h
     service = hosting.parts.mqtt
     http = await hosting.http()
     about = (await http.get("/api/v1/about")).json()
-    assert [(one["name"], one["kind"], one["connected"]) for one in about["mqtt"]] == [("plant", "host", True)]
+    assert [(one["name"], one["kind"], one["connected"]) for one in about["mqtt"]] == [
+        ("plant", "host", True)
+    ]
     assert "MQTT host: plant" in (await http.get("/settings", headers={"Accept": "text/html"})).text
     (service.folder / "mqtt.toml").write_text(
         "[[host]]\nname = 'x'\nbrokers = ['a b']\nhost_id = 'a/b'\nextra = 1\n"

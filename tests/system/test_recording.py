@@ -524,6 +524,9 @@ def test_node_when_it_has_run_then_its_recordings_replay_and_say_who_wrote(tmp_p
     code, text = tickwork("replay", node.directory.recordings)
     assert code == 0, text
     assert "RF1001" in text
+    assert "gap" not in text, "the killed gate has lost nothing"
+    _, *more = open_recording(node.directory.recordings).stretches()
+    assert all(one.continues for one in more)
     code, text = tickwork("replay", next(faults.iterdir()), "--json")
     assert (code, json.loads(text)["mismatches"]) == (0, [])
     code, text = tickwork("trace", node.directory.recordings, "--why", "Main.count")

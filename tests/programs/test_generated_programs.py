@@ -52,6 +52,14 @@ def test_programs_when_generated_as_text_then_compiled_and_evaluated_alike() -> 
     assert run(range(8)) < 5
 
 
+def test_programs_when_every_body_is_divided_then_compiled_and_evaluated_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("programs.lower_parts.DIVIDED_FROM", 3)
+    monkeypatch.setattr("programs.lower_parts.PART_STATEMENTS", 3)
+    assert run(range(20, 26)) < 4
+
+
 @pytest.mark.soak
 def test_programs_when_a_hundred_thousand_are_generated_then_all_are_evaluated_alike(
     monkeypatch: pytest.MonkeyPatch,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -310,3 +311,34 @@ def test_device_when_it_is_dead_then_its_values_are_bad_everywhere_and_recover(
         os.kill(demo["pids"]["plant"], signal.SIGCONT)
     page.goto(f"{runtime}?q=Level1Raw")
     expect(page.locator('[data-live-key="t:Level1Raw"]')).to_have_attribute("data-q", "g", timeout=SLOW_MS)
+
+
+def test_alarm_when_the_pump_is_too_hot_then_first_out_acknowledged_and_marked_on_the_trend(
+    page: Page, demo: dict[str, Any]
+) -> None:
+    runtime = open_runtime(page, demo)
+    node = runtime.rpartition("/")[2]
+    key = pathlib.Path(demo["api_key_file"]).read_text().strip()
+    with httpx.Client(base_url=f"{demo['url']}/api/v1", headers={"Authorization": f"Bearer {key}"}) as api:
+        force = {"kind": "force", "values": {"OverTemperature": "TRUE"}, "reason": "test", "lease_s": 60}
+        page.goto(f"{demo['url']}/alarms")
+        assert api.post(f"/runtimes/{node}/commands", json=force).status_code == 202
+        row = page.locator("#alarm-list tr", has_text="The transfer pump is too hot")
+        expect(row).to_contain_text("first out", timeout=SLOW_MS)
+        expect(page.locator("#alarm-list")).to_contain_text("The transfer pump has tripped")
+        expect(page.locator("#alarm-strip")).to_contain_text("The transfer pump")
+        shoot(page, "plant-alarms", "desktop", "light")
+        row.locator("input[type=checkbox]").check()
+        page.fill("#alarm-list [name=comment]", "seen, stays off")
+        page.click("text=Acknowledge chosen")
+        row = page.locator("#alarm-list tr", has_text="The transfer pump is too hot")
+        expect(row).to_contain_text("seen, stays off", timeout=SLOW_MS)
+        expect(row).not_to_contain_text("unacknowledged")
+        row.locator("summary").click()
+        expect(row).to_contain_text("leave the pump off until it has cooled")
+        with page.expect_response("**/trend/data*") as answered:
+            row.locator("text=Trend").click()
+        markers = [text for _, text in answered.value.json()["markers"]]
+        assert "alarm: The transfer pump is too hot" in markers
+        release = {"kind": "unforce", "values": {"OverTemperature": ""}}
+        assert api.post(f"/runtimes/{node}/commands", json=release).status_code == 202

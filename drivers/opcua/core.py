@@ -43,6 +43,7 @@ class Core(StrictCore):
         self.isession.subscription_service = self.subscription_service
         self.view = View(space)
         self.methods = Methods(space)
+        self.attribute_service.may_call = self.methods.may_call
         self.history = history
         self.services = table(Batches(tags))
         self.sessions_made = self.sessions_refused = self.security_refused = 0

@@ -60,6 +60,11 @@ class Methods:
     def add(self, node_id: ua.NodeId, method: Method) -> None:
         self._methods[node_id] = method
 
+    def may_call(self, node_id: ua.NodeId, role: str) -> bool:
+        """Whether there is such a method, and the role suffices."""
+        method = self._methods.get(node_id)
+        return method is not None and (not method.role or has_role(role, method.role))
+
     async def call(self, wanted: Any, session: Any) -> ua.CallMethodResult:
         result = ua.CallMethodResult()
         method = self._methods.get(wanted.MethodId)
@@ -88,7 +93,7 @@ class Methods:
             return int(_codes.BadNodeIdInvalid)
         if method is None:
             return int(_codes.BadNotExecutable if wanted.MethodId in self._space else _codes.BadMethodInvalid)
-        if method.role and not has_role(session.who.tickwork_role, method.role):
+        if not self.may_call(wanted.MethodId, session.who.tickwork_role):
             return int(_codes.BadUserAccessDenied)
         return int(_codes.Good)
 

@@ -68,6 +68,8 @@ class TagAttributes(AttributeService):
         super().__init__(space)
         self._space = space
         self._submit = submit
+        # Whether a role may call a method.
+        self.may_call: Callable[[ua.NodeId, str], bool] = lambda _method, _role: False
 
     # ---------------------------------------------------------------- reading
 
@@ -97,8 +99,11 @@ class TagAttributes(AttributeService):
         return stamped(select(value, item.IndexRange) if item.IndexRange else value, wanted)
 
     def attribute_for(self, node_id: ua.NodeId, number: ua.AttributeIds, user: OpcUaUser) -> ua.DataValue:
-        """An attribute as this user sees it (OPC 10000-3 §5.6.2: UserAccessLevel)."""
+        """An attribute as this user sees it (OPC 10000-3 §5.6.2 UserAccessLevel, §5.7 UserExecutable)."""
         value = self._space.read_attribute_value(node_id, number)
+        if number == _A.UserExecutable and value.Value is not None:
+            allowed = self.may_call(node_id, user.tickwork_role)
+            return ua.DataValue(ua.Variant(allowed, ua.VariantType.Boolean))
         if number != _A.UserAccessLevel or value.Value is None or self._may_write(node_id, user):
             return value
         return ua.DataValue(ua.Variant(value.Value.Value & ~WRITE, ua.VariantType.Byte))

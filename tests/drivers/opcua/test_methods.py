@@ -60,6 +60,9 @@ async def test_force_when_arguments_and_role_fit_then_is_ordered_and_else_says_w
             assert await call(client, *force, level, value, reason, lease) == _codes.BadInvalidState
         async with connected(bench, identities["known"], "ann") as client:
             assert await call(client, *force, level, value, reason, lease) == _codes.BadUserAccessDenied
+            node = client.get_node(ua.NodeId("/Node/Force", index))
+            allowed = await node.read_attribute(ua.AttributeIds.UserExecutable)
+            assert allowed.Value.Value is False
 
 
 class FakeAlarms:

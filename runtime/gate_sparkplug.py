@@ -46,6 +46,7 @@ log = structlog.get_logger("tickwork.sparkplug")
 
 CONGESTED = 200  # messages that the broker has not taken: wait
 FLUSHES = 4  # messages of history in one turn
+REFUSALS_PER_MINUTE = 60  # that the journal is told of
 WRITES_MAX = 16  # commands at work at once
 MESSAGES_MAX = 1_000_000  # births must not fail half-way: the edge limits itself by CONGESTED
 _MAKERS: dict[IecType, Callable[[float], Any]] = {
@@ -85,6 +86,7 @@ class SparkplugServer:
         self._tasks: list[asyncio.Task[None]] = []
         self._writes: set[asyncio.Task[None]] = set()
         self._told = ""
+        self._refusals = (0.0, 0)  # minute, refused commands in it
         self.published = 0
 
     # ------------------------------------------------------------ hosting
@@ -217,6 +219,13 @@ class SparkplugServer:
         return self._metrics.symbols[row]
 
     def _refused(self, action: Refuse) -> None:
+        """In the journal, but not without end: who may publish could fill it otherwise."""
+        minute = time.monotonic() // 60
+        if minute != self._refusals[0]:
+            self._refusals = (minute, 0)
+        self._refusals = (minute, self._refusals[1] + 1)
+        if self._refusals[1] > REFUSALS_PER_MINUTE:
+            return
         log.warning("command refused", device=action.owner, reason=action.reason)
         fields = {"code": "MQ3002", "device": action.owner, "via": "sparkplug", "result": "rejected"}
         self._note(

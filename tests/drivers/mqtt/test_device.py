@@ -171,6 +171,29 @@ def _follows(session: Any, image: bytes) -> bool:
     return True
 
 
+async def test_outputs_when_refreshed_then_again_without_a_change_and_deadbands_hold(
+    broker: Mosquitto,
+) -> None:
+    definition = table(
+        broker,
+        publish=[
+            {"topic": "t9/a", "refresh_ms": 60, "payload": "number", "point": [{"name": "a", "from": "%QW0"}]},
+            {"topic": "t9/b", "interval_ms": 0, "payload": "number",
+             "point": [{"name": "b", "from": "%QW1", "deadband": 5.0}]},
+        ],
+    )  # fmt: skip
+    async with peer_of(connection_to(broker, "p9"), "t9/#") as peer, session_of(definition) as (session, _):
+        await until(lambda: session.client.connected, "connected")
+        await until(
+            lambda: _follows(session, struct.pack("<hh", 1, 10)) and len(peer.payloads("t9/a")) >= 3, "again"
+        )
+        assert set(peer.payloads("t9/a")) == {b"1"}
+        session.follow(struct.pack("<hh", 1, 14), live=True)
+        session.follow(struct.pack("<hh", 1, 15), live=True)
+        await until(lambda: len(peer.payloads("t9/b")) == 2, "the change beyond the deadband")
+        assert peer.payloads("t9/b") == [b"10", b"15"]
+
+
 async def test_device_when_the_broker_goes_and_returns_then_bad_and_outputs_come_again(folder: Path) -> None:
     with running(folder) as broker:
         definition = table(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.mqtt.sparkplug_host import DeviceDeath, HostConfig
+from supervisor.model import Actor, Role
 from supervisor.mqtt.outbox import Message, Outbox
 from tests.drivers.mqtt.broker import running, until
 from tests.drivers.mqtt.conftest import connection_to, peer_of
@@ -113,6 +114,7 @@ async def test_bridge_when_a_runtime_reports_then_brokers_and_web_servers_have_i
                 )
                 await until(lambda: host.value("Main.Level", "water-1") == 1.5, "the value by Sparkplug")
                 assert ("water-1", "Main.Pump") not in host.values
+                await _alarm(supervisor, looker)
                 await _break(broker, node, looker, topic, supervisor)
                 await node.hang_up()
                 await until(
@@ -127,6 +129,14 @@ async def test_bridge_when_a_runtime_reports_then_brokers_and_web_servers_have_i
                 b"s3cret", headers["x-tickwork-time"].encode() + b"." + body, hashlib.sha256
             ).hexdigest()
             assert headers["x-tickwork-signature"] == f"sha256={signed}"
+
+
+async def _alarm(supervisor: Any, looker: Any) -> None:
+    text = '[[alarm]]\nname = "Level high"\npriority = 2\nexpression = \'"water-1:Main.Level" > 1\'\n'
+    await supervisor.services.alarms.define(Actor("eva", Role.ENGINEER), "", text)
+    topic = "site/tw/supervisor/alarms/Level high"
+    await until(lambda: looker.payloads(topic), "the alarm")
+    assert json.loads(looker.payloads(topic)[0])["entry"]["alarm"] == "Level high"
 
 
 async def _break(broker: Any, node: Any, looker: Any, topic: str, supervisor: Any) -> None:

@@ -88,6 +88,8 @@ class Follower:
 
     def _follow(self, db: Database, settings: Settings, now_ns: int) -> bool:
         """True when there is more to read."""
+        if not settings.rules and not store.any_open(db):
+            return False
         after = store.cursor(db)
         found = alarm_store.lines(db, EVERYTHING, after=after, limit=BATCH)
         for row in found:

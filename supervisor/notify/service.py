@@ -364,6 +364,8 @@ class NotifyService:
                 if secret:
                     store.put_secret(db, item.name, sealed)
             old = current.of(kind).get(item.name)
+            if kind == "rule" and not current.rules and not store.any_open(db):
+                store.skip_journal(db)
             store.put_item(db, kind, item, now, actor.name)
             audit.record(
                 db, actor, f"notify.{kind}", item.name, now_ns=now, old=_told(old),

@@ -78,6 +78,12 @@ def cursor(db: Database) -> int:
     return number
 
 
+def skip_journal(db: Database) -> None:
+    """With its first rule, following begins: nobody is told of what came before."""
+    db.execute("DELETE FROM notify_cursor")
+    cursor(db)
+
+
 def set_cursor(db: Database, entry_id: int) -> None:
     db.execute("INSERT OR REPLACE INTO notify_cursor VALUES(1,?)", [entry_id])
 
@@ -122,6 +128,10 @@ def save_run(db: Database, run: Run) -> None:
 def open_runs(db: Database, node_id: str, alarm: str) -> list[Run]:
     sql = "SELECT id, body FROM notify_run WHERE node_id=? AND alarm=? AND state IN ('running', 'done')"
     return [_made(row, Run) for row in rows(db, sql, node_id, alarm)]
+
+
+def any_open(db: Database) -> bool:
+    return one(db, "SELECT 1 FROM notify_run WHERE state IN ('running', 'done') LIMIT 1") is not None
 
 
 def all_open_runs(db: Database, after: int, limit: int) -> list[Run]:

@@ -242,7 +242,7 @@ def facts_of(item: Item) -> tuple[str, ...]:
     if isinstance(item, Pipeline):
         ends = (("acknowledged", item.stop_on_acknowledge), ("returned to normal", item.stop_on_return))
         words = " or ".join(word for word, holds in ends if holds) or "over"
-        again = f"; again {item.repeat} times" if item.repeat else ""
+        again = f"; all steps again {item.repeat}×" if item.repeat else ""
         return (*lines.write_steps(item.steps).splitlines(), f"ends when {words}{again}")
     lists = (
         ("runtimes", item.runtimes),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -276,6 +278,11 @@ def _configurer(kind: str) -> Role:
     return Role.ADMIN if kind == "channel" else Role.ENGINEER
 
 
+def _ahead(time_ns: int) -> c.Moment | None:
+    """None when it is now, or past and about to be done."""
+    return views.moment(time_ns) if time_ns > time.time_ns() else None
+
+
 def _problems(error: TickworkError | None) -> tuple[c.ProblemView, ...]:
     return tuple(views.problem_view(one) for one in error.problems) if error else ()
 
@@ -307,7 +314,7 @@ def _group(kind: str, known: Settings, actor: Actor) -> n.SettingGroup:
 
 def _run_row(run: Run) -> n.RunRow:
     facts, position = run.facts, run.position
-    words = {"running": ("running", "under way"), "done": ("fault", "all steps done, nobody answered")}
+    words = {"running": ("running", "under way"), "done": ("fault", "all steps done")}
     state, word = words.get(run.state, ("", f"{run.why}{f' by {run.by}' if run.by else ''}"))
     running = run.state == "running"
     return n.RunRow(
@@ -320,7 +327,7 @@ def _run_row(run: Run) -> n.RunRow:
         state_word=word,
         escalation=position.level,
         started=views.moment_of(run.started_ns),
-        next=views.moment(position.due_ns) if running else None,
+        next=_ahead(position.due_ns) if running else None,
         notes=tuple(n.NoteRow(views.moment_of(note.time_ns), note.text) for note in run.notes),
         stop=f"/notifications/runs/{run.id}/stop" if run.state != "ended" else "",
         messages=f"/notifications?run={run.id}",
@@ -350,7 +357,7 @@ def _delivery_row(one: Delivery) -> n.DeliveryRow:
         state=state,
         state_word=word,
         changed=views.moment_of(one.changed_ns),
-        next=views.moment(one.next_ns) if waits else None,
+        next=_ahead(one.next_ns) if waits else None,
         tries=one.tries,
         problem=one.problem,
     )

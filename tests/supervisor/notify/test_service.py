@@ -277,3 +277,29 @@ async def test_api_when_used_as_described_then_settings_are_made_read_and_remove
     assert (await http.delete(f"{at}/rules/r")).status_code == 200
     viewer = await supervisor.http(Role.VIEWER)
     assert (await viewer.get(at)).status_code == 403
+
+
+async def test_message_when_the_supervisor_stops_before_it_is_sent_then_the_next_one_sends_it_with_the_same_key(
+    run_supervisor, tmp_path, admin, web, eventually, monkeypatch
+):
+    monkeypatch.setattr("supervisor.notify.breaker.RETRY_FIRST_NS", 2 * SECOND)
+    web.answers[:] = [503]
+    async with run_supervisor(tmp_path / "data") as first:
+        notifications = first.services.notifications
+        await first.parts.alarms.take("n1", "e", [entry(1, alarm="Before the first rule")])
+        await configure(notifications, admin, Channel("hook", "webhook", gather_s=0), web.url)
+        await first.parts.alarms.take("n1", "e", [entry(2)])
+
+        async def refused():
+            return [one for one in await notifications.deliveries(OPERATOR) if one.tries]
+
+        (before,) = await eventually(refused)
+    async with run_supervisor(tmp_path / "data") as second:
+        notifications = second.services.notifications
+
+        async def delivered():
+            return [one for one in await notifications.deliveries(OPERATOR) if one.state == "delivered"]
+
+        (after,) = await eventually(delivered, 15)
+    assert after.key == before.key and after.tries == 2 and len(web.requests) == 2
+    assert [one.facts.alarm for one in after.mentions] == ["Level"]

@@ -140,8 +140,9 @@ class Engine:
             self._values = values
             moved = self._conditions.update(changed, values, quality, at.engine_ns, everything=first)
             self._usability(moved, first=first)
-            for index in self._in_order(moved.rows, times).tolist():
-                self._moved(int(moved.rows[index]), int(moved.levels[index]), times)
+            rows = np.union1d(moved.rows, self._held()) if first else moved.rows
+            for row in rows[self._in_order(rows, times)].tolist():
+                self._moved(row, int(self._conditions.raw[row]), times)
             self._predicates(at)
         if first:
             self._pass_time(at)
@@ -175,11 +176,27 @@ class Engine:
             return
         life = self._lives.get(row)
         if (life.raw if life else 0) == raw:
+            if (
+                life is not None
+                and life.raw != life.level
+                and not life.due_at
+                and row not in self._unknown_rows
+            ):
+                self._dirty.add(row)
+                self._follow(
+                    row, life, self._at.wall_ns
+                )  # its delay ended while the input was bad: it begins anew
             return
         life = self._life(row)
         life.raw = raw
         self._dirty.add(row)
         self._follow(row, life, self._stamp(row, times))
+
+    def _held(self) -> Rows:
+        """Rows whose delay ended while their input was bad."""
+        return np.array(
+            [row for row, life in self._lives.items() if life.raw != life.level and not life.due_at], np.intp
+        )
 
     def _stamp(self, row: int, times: npt.NDArray[np.int64] | None) -> int:
         """UTC of the value that moved a level: its own time when that is a sensible one."""
@@ -247,8 +264,11 @@ class Engine:
             wall = at.wall_ns - (at.engine_ns - due)
             self._at = Moment(due, wall)
             if life.due_at == due:
-                self._settle(row, life, wall)
                 self._dirty.add(row)
+                if row in self._unknown_rows:
+                    life.due_at = 0  # held: whether the condition held all the time is not known
+                else:
+                    self._settle(row, life, wall)
             if life.shelf_at == due:
                 life.unshelve()
                 self.fire(row, Event.UNSHELVE, wall)

@@ -169,6 +169,18 @@ def test_bad_input_when_it_lasts_then_the_state_is_held_and_its_source_alarms() 
     assert rig.at(7) == [("$comms.tank", "cleared"), ("A", "input good"), ("A", "cleared")]
 
 
+def test_bad_input_when_a_delay_ends_in_it_then_nothing_is_raised_before_the_input_is_good_for_the_delay() -> (
+    None
+):
+    rig = Rig(one('tag = "Level"\nh = 80\non_delay_ms = 2000'))
+    rig.at(1, Level=90)
+    rig.at(2, bad=("Level",))
+    assert rig.at(10, bad=("Level",)) == [("$comms.tank", "raised")]
+    assert rig.at(11) == [("$comms.tank", "cleared")]
+    rig.at(14)
+    assert rig.told[-1] == (13.0, "A", "raised")
+
+
 def test_bad_input_behind_a_computed_value_when_named_then_held_too() -> None:
     rig = Rig(one('tag = "Set"\nh = 80\ndepends_on = ["Level"]'))
     assert rig.at(1, bad=("Level",), Set=100) == []

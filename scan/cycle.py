@@ -141,6 +141,7 @@ def skip_missed(slot: int, task: int, now_ns: int) -> int:
     due_ns = get(slot, w.X_DUE_NS)
     missed = (now_ns - due_ns) // period_ns
     put(slot, w.X_DUE_NS, due_ns + missed * period_ns)
+    put(slot, w.X_LATE_NS, missed * period_ns)
     return missed
 
 
@@ -227,7 +228,8 @@ def count_scan(engine: int, slot: int, task: int, start_ns: int, done_ns: int) -
     wall_ns = get(task, w.K_WALL_NS)
     due_ns = get(slot, w.X_DUE_NS)
     put(stats, w.T_SCANS, get(stats, w.T_SCANS) + 1)
-    count_value(stats, w.HISTOGRAM_LATENCY, start_ns - due_ns, scan, wall_ns)
+    latency_ns = start_ns - due_ns + get(slot, w.X_LATE_NS)  # from the grid point for which it was to wake up
+    count_value(stats, w.HISTOGRAM_LATENCY, latency_ns, scan, wall_ns)
     count_value(stats, w.HISTOGRAM_EXECUTION, done_ns - start_ns, scan, wall_ns)
     inputs_ns = get(get(engine, w.E_PROGRAM), w.Q_INPUTS_TIME_NS)
     if inputs_ns != 0:
@@ -253,6 +255,7 @@ def run_scan(engine: int, slot: int, start_ns: int) -> int:
     task = get(program, w.Q_TASKS + get(slot, w.X_INDEX))
     kind = get(task, w.K_KIND) if task != 0 else w.TASK_CYCLIC
     missed = 0
+    put(slot, w.X_LATE_NS, 0)
     if task != 0 and kind == w.TASK_CYCLIC:
         missed = skip_missed(slot, task, start_ns)
     if kind == w.TASK_FREE:

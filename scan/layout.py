@@ -318,7 +318,8 @@ TASK_CYCLIC, TASK_EVENT, TASK_FREE = range(3)
     X_ACTIVE,  # a thread runs in this slot
     X_SECONDS,  # a timespec for the thread's own calls
     X_NANOSECONDS,
-) = range(13)
+    X_LATE_NS,  # from the first grid point that was missed to that of the scan
+) = range(14)
 SLOT_WORDS = 16
 
 # results of a task loop

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from scan import AckStatus, IecType, NodeState, Symbol, TaskSpec, TickworkError, VirtualEngine
+from scan import AckStatus, IecType, NodeState, Symbol, TaskSpec, TickworkError, VirtualEngine, scan_limit
 from scan import layout as w
 from scan.abi import Region
 from tests.scan.toy import Toy, context, count, counter, fault_when, load, store
@@ -299,3 +299,12 @@ def test_context_when_task_has_a_period_then_it_is_told() -> None:
     engine.scan(0, wall_ns=123)
     engine.scan(MS, wall_ns=124)
     assert (engine.read("Period"), engine.read("Wall"), engine.read("Scan")) == (MS, 124, 2)
+
+
+def test_scan_when_it_does_not_end_then_it_is_ended_as_by_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_limit, "LIMIT_S", 0.1)
+    engine = VirtualEngine(counter().build())
+    assert engine.scan(0).fault is None
+    engine.write("Spin", 1)
+    fault = engine.scan(MS).fault
+    assert fault is not None and fault.code == "RF1004"

@@ -60,8 +60,12 @@ def run(
             if not quiet:
                 console.say(_greeting(facts, directory))
 
+        def serves(url: str) -> None:
+            if not quiet:
+                console.say(f"serves {url}")
+
         async def main() -> None:
-            await Node(read, directory, progress=progress, ready=ready).run()
+            await Node(read, directory, progress=progress, ready=ready, serves=serves).run()
 
         asyncio.run(main())
 

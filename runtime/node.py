@@ -51,7 +51,13 @@ class Node:
     """A running node. ``run`` returns when it was asked to stop, or raises what kept it from starting."""
 
     def __init__(
-        self, plant: Plant, state: StateDirectory, *, progress: Progress, ready: Callable[[Facts], None]
+        self,
+        plant: Plant,
+        state: StateDirectory,
+        *,
+        progress: Progress,
+        ready: Callable[[Facts], None],
+        serves: Callable[[str], None] = lambda url: None,
     ) -> None:
         self.own = plant
         self.state_directory = state
@@ -59,6 +65,7 @@ class Node:
         self.state = "empty"
         self._progress = progress
         self._ready = ready
+        self._serves = serves
         self._outbox: deque[tuple[str, Message]] = deque(maxlen=OUTBOX_MAX)
         self._jobs: set[asyncio.Task[Any]] = set()
         self._devices: tuple[DeviceStatus, ...] = ()
@@ -332,7 +339,11 @@ class Node:
 
     def _gate_says(self, event: str, fields: Message) -> None:
         if event == "endpoints":
+            before = self._endpoints
             self._endpoints = tuple(str(one) for one in fields.get("endpoints", ()))
+            for url in self._endpoints:
+                if url not in before:
+                    self._serves(url)
             self._write_node_file()
 
     _endpoints: tuple[str, ...] = ()

@@ -144,5 +144,6 @@ def advertised(host: str, port: int) -> list[str]:
     """The addresses to print for people: what to type into a client. For all interfaces the name comes first."""
     hosts = [host]
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
-        hosts = [socket.gethostname(), *local_addresses()]
+        found = local_addresses()
+        hosts = [socket.gethostname(), *(one for one in found if host != "0.0.0.0" or ":" not in one)]  # noqa: S104
     return [f"opc.tcp://{f'[{one}]' if ':' in one else one}:{port}/tickwork" for one in dict.fromkeys(hosts)]

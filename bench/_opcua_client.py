@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import struct
 import sys
 import time
@@ -19,6 +20,8 @@ import numpy as np
 from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
+
+logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 BATCH = 1000
 READ_NODES = 100

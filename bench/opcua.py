@@ -51,8 +51,9 @@ CONFIGURATION Plant
 END_CONFIGURATION
 """
 STOCK = """
-import asyncio, sys
+import asyncio, logging, sys
 from asyncua import Server, ua
+logging.disable()
 async def main(port, count):
     server = Server()
     await server.init()

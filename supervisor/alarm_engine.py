@@ -64,6 +64,7 @@ class FleetAlarms:
         self._data_dir, self._certificate = data_dir, certificate
         self._history_problem = history_problem
         self._now_ns = now_ns
+        self.channels: Callable[[], dict[str, bool]] = dict  # of notifications, and whether each is broken
         self._engine: Engine | None = None
         self._clock = AlarmClock(Stored(), wall_ns=0, mono_ns=0)
         self._page = ""
@@ -222,7 +223,7 @@ class FleetAlarms:
             found[f"$runtime.{node.name}"] = float(node.stale)
             found[f"$clock.{node.name}"] = abs(node.clock_offset_ns) / SECOND
             found[f"$lost.{node.name}"] = float(node.status.lost if node.status else 0)
-        return found
+        return found | {f"$channel.{name}": float(broken) for name, broken in self.channels().items()}
 
     def _of_disk(self) -> dict[str, float]:
         found = {}
@@ -281,6 +282,9 @@ def system_definitions(names: Sequence[str]) -> tuple[Definition, ...]:
         elif what == "clock":
             found.append(_system(name, f"The clock of {node} is off", h=CLOCK_LIMIT_S, h_deadband=1.0, priority=4,
                                  unit=node, on_delay_ms=10_000, response="look at its time service"))  # fmt: skip
+        elif what == "channel":
+            found.append(_system(name, f"Messages by {node} reach nobody", kind="digital", priority=2, unit=node,
+                                 response="see the reason on the page of notifications"))  # fmt: skip
         elif what == "lost":
             found.append(_system(name, f"{node} lost messages while it was away", h=1.0, priority=3,
                                  unit=node))  # fmt: skip

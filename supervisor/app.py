@@ -131,10 +131,12 @@ def build(settings: Settings, now_ns: Clock) -> Parts:
     system.mqtt = mqtt.lines
     notifications = NotifyService(
         store, Vault(key), lambda node_id, entry: facts_of(alarms, node_id, entry), publish=mqtt.publish,
-        tell=fleet.tell, link=lambda: f"{system.public_url.rstrip('/')}/alarms" if system.public_url else "",
+        tell=fleet.tell, changed=bus.alarms_changed,
+        link=lambda: f"{system.public_url.rstrip('/')}/alarms" if system.public_url else "",
         now_ns=now_ns,
     )  # fmt: skip
     alarms.listeners.append(notifications.heard)
+    own.channels = notifications.broken
     programs = ProgramService(store, compiler, language, artifacts, now_ns)
     services = Services(
         fleet=fleet,

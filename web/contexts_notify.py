@@ -68,23 +68,30 @@ class MuteRow:
 
 
 @dataclass(frozen=True, slots=True)
-class NotificationsPage:
-    """``chosen``: the run whose messages are listed, in words."""
+class NotifyBoard:
+    """What changes by itself. ``chosen``: the run whose messages are listed, in words."""
 
-    TEMPLATE: ClassVar[str] = "notifications.html"
-    shell: Shell
-    tabs: tuple[Link, ...]
+    TEMPLATE: ClassVar[str] = "notify_board.html"
+    csrf: str
     filters: tuple[Link, ...]
     runs: tuple[RunRow, ...]
     channels: tuple[ChannelRow, ...]
     mutes: tuple[MuteRow, ...]
-    rules: tuple[str, ...]
-    durations: tuple[tuple[int, str], ...]
     deliveries: tuple[DeliveryRow, ...]
     chosen: str
     older: str
     csv: str
     json: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationsPage:
+    TEMPLATE: ClassVar[str] = "notifications.html"
+    shell: Shell
+    tabs: tuple[Link, ...]
+    board: NotifyBoard
+    rules: tuple[str, ...]
+    durations: tuple[tuple[int, str], ...]
     problems: tuple[ProblemView, ...]
 
 

@@ -50,7 +50,7 @@ log = logging.getLogger("tickwork.supervisor.notify")
 
 
 class NotifyService:
-    """Used on the event loop. ``publish`` hands a message to a bridge of MQTT; ``tell`` writes an event."""
+    """Used on the event loop. ``publish``: to a bridge of MQTT; ``tell``: an event; ``changed``: pages look again."""
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class NotifyService:
         publish: Publish,
         tell: Tell,
         link: Callable[[], str],
+        changed: Callable[[], None],
         now_ns: Callable[[], int],
     ) -> None:
         self._config, self._vault, self._publish, self._tell, self._now_ns = (
@@ -71,6 +72,7 @@ class NotifyService:
             now_ns,
         )
         self._follower = Follower(describe, link)
+        self._pages_changed = changed
         self._settings = Settings()
         self._breakers: dict[str, Breaker] = {}
         self._senders: dict[str, asyncio.Task[None]] = {}
@@ -114,7 +116,18 @@ class NotifyService:
 
     async def step(self) -> Done:
         settings, now = self._settings, self._now_ns()
-        return await self._config.run(lambda db: self._follower.step(db, settings, now))
+        done = await self._config.run(lambda db: self._follower.step(db, settings, now))
+        if done.changed:
+            self._pages_changed()
+        return done
+
+    def broken(self) -> dict[str, bool]:
+        """Each channel that is in use, and whether its circuit is open: for the system alarms."""
+        return {
+            name: bool(self._breakers.get(name, Breaker()).open_until_ns)
+            for name, channel in self._settings.channels.items()
+            if channel.enabled
+        }
 
     async def _sweep(self, after: int) -> int:
         now = self._now_ns()
@@ -226,6 +239,7 @@ class NotifyService:
 
         await self._config.run(work)
         self._breakers[delivery.channel] = breaker
+        self._pages_changed()
 
     # ------------------------------------------------------------ what is under way
 
@@ -294,7 +308,9 @@ class NotifyService:
                 audit.record(db, actor, "notify.stop", about, now_ns=now, new=run.rule, reason=reason)
             return store.run(db, run_id) or run
 
-        return await self._config.run(work)
+        found = await self._config.run(work)
+        self._pages_changed()
+        return found
 
     async def mute(self, actor: Actor, rule: str, duration_s: int, reason: str) -> Mute:
         """Nobody is told because of a rule ("": of any) for a time; runs go on and say so."""
@@ -321,6 +337,7 @@ class NotifyService:
             )
 
         await self._config.run(work)
+        self._pages_changed()
         return made
 
     async def unmute(self, actor: Actor, rule: str) -> None:
@@ -334,6 +351,7 @@ class NotifyService:
             audit.record(db, actor, "notify.unmute", rule or "all rules", now_ns=now)
 
         await self._config.run(work)
+        self._pages_changed()
 
     # ------------------------------------------------------------ settings
 
@@ -400,6 +418,7 @@ class NotifyService:
             name: one for name, one in self._breakers.items() if name in self._settings.channels
         }
         self._news.set()
+        self._pages_changed()
         return self._settings
 
     async def test(self, actor: Actor, channel: str, to: str) -> Delivery:

@@ -17,11 +17,12 @@ from supervisor.pages import shell as frame
 from supervisor.pages.alarm_pages import AlarmModel
 from supervisor.pages.deployment_pages import DeploymentModel
 from supervisor.pages.live import Part, Streams, View
+from supervisor.pages.notify_pages import Asked, board
 from supervisor.pages.plant_pages import EVENTS_PER_PAGE, PlantModel, tag_query
 from supervisor.pages.screen_pages import ScreenModel
 from supervisor.pages.source_pages import SourceModel, first_file
 from supervisor.pages.watch_pages import keys_of
-from supervisor.problems import not_found
+from supervisor.problems import not_found, require
 from supervisor.services import Services, StreamEnded
 
 SHARED_S = 0.5  # streams of the same view see the same parts for so long
@@ -65,6 +66,7 @@ class LivePages:
             "screen": self._screen,
             "alarms": self._alarm_list,
             "alarms-hidden": self._alarms_hidden,
+            "notifications": self._notifications,
             "plain": self._plain,
         }
         name = request.query_params.get("view", "")
@@ -93,6 +95,16 @@ class LivePages:
         async def make(whole: bool) -> tuple[Part, ...]:
             tree = await self._tree(actor, "", "alarms", "")
             return Part("alarm-list", await self._alarms.listed(actor, csrf, node)), tree
+
+        return View(make, {}, lambda update: bool(update.runtimes))
+
+    async def _notifications(self, request: Request) -> View:
+        actor, csrf, asked = request.state.actor, request.state.csrf, Asked.of(request)
+        require(actor, Role.OPERATOR)
+
+        async def make(whole: bool) -> tuple[Part, ...]:
+            tree = await self._tree(actor, "", "notifications", "")
+            return Part("notify-board", await board(self._services, actor, csrf, asked)), tree
 
         return View(make, {}, lambda update: bool(update.runtimes))
 

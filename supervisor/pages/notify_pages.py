@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import msgspec
 from starlette.requests import Request
@@ -53,6 +54,46 @@ def tabs(current: str) -> tuple[c.Link, ...]:
     return tuple(c.Link(text, href, href == current) for text, href in TABS)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """``run``: the messages of one run alone (0: all); ``before``: older ones; ``all``: also runs that have ended."""
+
+    run: int
+    before: int
+    all: bool
+
+    @classmethod
+    def of(cls, request: Request) -> Asked:
+        given = request.query_params
+        return cls(
+            _number(given.get("run", "")), _number(given.get("before", "")), bool(given.get("all", ""))
+        )
+
+
+async def board(services: Services, actor: Actor, csrf: str, asked: Asked) -> n.NotifyBoard:
+    """What is under way and the messages, as they are now."""
+    service, at = services.notifications, "/notifications"
+    deliveries = await service.deliveries(actor, run_id=asked.run, page=Page(asked.before, PER_PAGE))
+    known = await service.overview(actor)
+    runs = await service.runs(actor, page=Page(0, PER_PAGE)) if asked.all else known.runs[:PER_PAGE]
+    more = deliveries[-1].id if len(deliveries) == PER_PAGE else 0
+    return n.NotifyBoard(
+        csrf=csrf,
+        filters=(
+            c.Link(f"Under way ({len(known.runs)})", at, not asked.all),
+            c.Link("All", f"{at}?all=1", asked.all),
+        ),
+        runs=tuple(_run_row(run) for run in runs),
+        channels=tuple(_channel_row(one) for one in known.channels),
+        mutes=tuple(_mute_row(one) for one in known.mutes),
+        deliveries=tuple(_delivery_row(one) for one in deliveries),
+        chosen=f"of number {asked.run}" if asked.run else "",
+        older=views.query(at, run=asked.run, before=more) if more else "",
+        csv=views.query(at, run=asked.run, format="csv"),
+        json=views.query(at, run=asked.run, format="json"),
+    )
+
+
 class NotifyPages:
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -82,39 +123,24 @@ class NotifyPages:
         return await self._page(request)
 
     async def _page(self, request: Request, error: TickworkError | None = None) -> Response:
-        actor, asked = request.state.actor, request.query_params
-        run_id, before, everything = (
-            _number(asked.get("run", "")),
-            _number(asked.get("before", "")),
-            "all" in asked,
+        actor, asked = request.state.actor, Asked.of(request)
+        if frame.wants(request) != "html":
+            page = Page(asked.before, EXPORT_MAX)
+            found = await self._services.notifications.deliveries(actor, run_id=asked.run, page=page)
+            return frame.data(request, found, "notifications")
+        stream = views.query(
+            "/live", view="notifications", run=asked.run, before=asked.before, all=int(asked.all)
         )
-        data = frame.wants(request) != "html"
-        page = Page(before, EXPORT_MAX if data else PER_PAGE)
-        service = self._services.notifications
-        deliveries = await service.deliveries(actor, run_id=run_id, page=page)
-        if data:
-            return frame.data(request, deliveries, "notifications")
-        known = await service.overview(actor)
-        runs = await service.runs(actor, page=Page(0, PER_PAGE)) if everything else known.runs[:PER_PAGE]
-        more = deliveries[-1].id if len(deliveries) == PER_PAGE else 0
-        at = "/notifications"
         context = n.NotificationsPage(
-            shell=await self._shell(request, "Notifications"),
-            tabs=tabs(at),
-            filters=(c.Link(f"Under way ({len(known.runs)})", at, not everything),
-                     c.Link("All", f"{at}?all=1", everything)),
-            runs=tuple(_run_row(run) for run in runs),
-            channels=tuple(_channel_row(one) for one in known.channels),
-            mutes=tuple(_mute_row(one) for one in known.mutes),
-            rules=known.rules,
+            shell=await frame.shell(
+                request, self._services, "Notifications", section="notifications", stream=stream
+            ),
+            tabs=tabs("/notifications"),
+            board=await board(self._services, actor, request.state.csrf, asked),
+            rules=tuple((await self._services.notifications.settings(actor)).rules),
             durations=MUTE_FOR,
-            deliveries=tuple(_delivery_row(one) for one in deliveries),
-            chosen=f"of number {run_id}" if run_id else "",
-            older=views.query(at, run=run_id, before=more) if more else "",
-            csv=views.query(at, run=run_id, format="csv"),
-            json=views.query(at, run=run_id, format="json"),
             problems=_problems(error),
-        )  # fmt: skip
+        )
         return frame.html(request, context, 422 if error else 200)
 
     async def stop(self, request: Request) -> Response:

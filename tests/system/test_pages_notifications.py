@@ -80,3 +80,17 @@ def test_pages_when_shown_then_they_fit_and_axe_finds_nothing(
         shoot(page, name, device, "light")
     assert said.lines == []
     context.close()
+
+
+def test_page_when_a_mute_is_made_elsewhere_then_it_appears_without_loading_again(
+    browser: Browser, server: PageServer
+) -> None:
+    context = window(browser, "desktop", "light")
+    page, other = context.new_page(), context.new_page()
+    log_in(page, server.url)
+    page.goto(f"{server.url}/notifications")
+    other.goto(f"{server.url}/notifications")
+    other.get_by_label("Reason").last.fill("works on the line")
+    other.get_by_role("button", name="Mute", exact=True).click()
+    expect(page.locator("#notify-board")).to_contain_text("All rules muted")
+    context.close()

@@ -26,6 +26,8 @@ from supervisor.notify.model import (
     Shift,
     Step,
 )
+from tests.drivers.mqtt.broker import running
+from tests.drivers.mqtt.conftest import connection_to, peer_of
 from tests.supervisor.notify.receivers import SECRET, MailServer, WebReceiver
 
 OPERATOR, ENGINEER = Actor("olga", Role.OPERATOR), Actor("emil", Role.ENGINEER)
@@ -141,7 +143,8 @@ async def test_channel_when_it_fails_again_and_again_then_its_circuit_opens_and_
 
     async def opened():
         (state,) = (await notifications.overview(OPERATOR)).channels
-        return state.circuit == "open" and state.waiting == 1 and "503" in state.problem
+        broken = notifications.broken() == {"hook": True}
+        return broken and state.circuit == "open" and state.waiting == 1 and "503" in state.problem
 
     await eventually(opened)
 
@@ -158,7 +161,7 @@ async def test_channel_when_it_fails_again_and_again_then_its_circuit_opens_and_
     texts = await eventually(told)
     assert texts[-1] == "The notification channel hook does not work; its circuit is open"
     assert texts[0] == "The notification channel hook works again"
-    assert len(web.requests) == 5
+    assert sum(b'"Level"' in body for _, body in web.requests) == 5
 
 
 async def test_escalation_when_nobody_answers_then_the_next_are_told_and_muted_rules_tell_nobody(
@@ -273,6 +276,10 @@ async def test_api_when_used_as_described_then_settings_are_made_read_and_remove
     assert (await http.get(at)).json()["mutes"][0]["reason"] == "works"
     assert (await http.delete(f"{at}/mutes")).status_code == 204
     assert (await http.delete(f"{at}/people/anna")).json()["code"] == "SV7002"
+    for page in ("/notifications", "/notifications/settings", "/notifications/settings/channel/hook"):
+        shown = await http.get(page, headers={"Accept": "text/html"})
+        assert shown.status_code == 200 and "hook" in shown.text and KEY not in shown.text
+    assert "hook" in (await http.get("/notifications?format=csv")).text
     assert (await http.put(f"{at}/rules/other", json={"name": "r", "pipeline": "p"})).status_code == 400
     assert (await http.delete(f"{at}/rules/r")).status_code == 200
     viewer = await supervisor.http(Role.VIEWER)
@@ -303,3 +310,29 @@ async def test_message_when_the_supervisor_stops_before_it_is_sent_then_the_next
         (after,) = await eventually(delivered, 15)
     assert after.key == before.key and after.tries == 2 and len(web.requests) == 2
     assert [one.facts.alarm for one in after.mentions] == ["Level"]
+
+
+async def test_mqtt_when_a_bridge_is_named_then_the_broker_has_the_message(
+    supervisor, admin, tmp_path, eventually
+):
+    notifications, mqtt = supervisor.services.notifications, supervisor.parts.mqtt
+    await notifications.put(admin, "channel", Channel("bus", "mqtt", {"bridge": "plant"}))
+    refused = await notifications.test(ENGINEER, "bus", "night/anna")
+    assert (refused.state, "no bridge of kind json" in refused.problem) == ("failed", True)
+    with running(tmp_path) as broker:
+        async with peer_of(connection_to(broker, "look"), "site/#") as looker:
+            (mqtt.folder / "mqtt.toml").write_text(
+                f'[[bridge]]\nname = "plant"\nkind = "json"\ntopic = "site"\nbrokers = ["{broker.address}"]\n'
+            )
+
+            async def bridged():
+                return mqtt.status()[1]
+
+            await eventually(bridged)
+            sent = await notifications.test(ENGINEER, "bus", "night/anna")
+
+            async def arrived():
+                return looker.payloads("site/notifications/night/anna")
+
+            (message,) = await eventually(arrived)
+    assert sent.state == "sent" and json.loads(message)["key"] == sent.key

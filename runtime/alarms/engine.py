@@ -434,6 +434,10 @@ class Engine:
     def set_timer(self, deadline: int, row: int) -> None:
         heapq.heappush(self._timers, (deadline, row))
 
+    def touch(self, row: int) -> None:
+        """Its life was changed and has to be stored."""
+        self._dirty.add(row)
+
     def life_of(self, row: int) -> Life:
         return self._life(row)
 

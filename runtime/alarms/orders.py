@@ -46,6 +46,7 @@ class Orders:
                 continue
             try:
                 self._ways[order.action](row, occurrence, order, at)
+                self._engine.touch(row)
                 done.append(target)
             except Refused as reason:
                 refused.append((target, str(reason)))
@@ -110,7 +111,9 @@ class Orders:
                 raise Refused("it is suppressed by its own predicate")
             return
         life.suppressed_by, life.by, life.reason = "", "", ""
-        if not life.suppressed:
+        if life.suppressed:  # its predicate holds: it stays where it is
+            self._engine.enter(row, str(Event.UNSUPPRESS), at.wall_ns, user=order.user, comment=order.comment)
+        else:
             self._fire(row, Event.UNSUPPRESS, order, at)
 
     def _remove(self, row: int, occurrence: int, order: Order, at: Moment) -> None:

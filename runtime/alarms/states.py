@@ -104,7 +104,7 @@ TABLE: tuple[Row, ...] = (
     Row(_OPEN_FOR_G, Event.SHELVE, When.ALWAYS, _G, (Effect.SILENCE, Effect.HIDE)),
     Row((_G, _H, _I), Event.SHELVE, When.ALWAYS, None),
     Row((*_OPEN_FOR_G, _G), Event.SUPPRESS, When.ALWAYS, _H, (Effect.SILENCE, Effect.HIDE)),
-    Row((_I,), Event.SUPPRESS, When.ALWAYS, None),
+    Row((_H, _I), Event.SUPPRESS, When.ALWAYS, None),
     Row((*_OPEN_FOR_G, _G, _H), Event.REMOVE, When.ALWAYS, _I, (Effect.SILENCE, Effect.HIDE)),
     Row((_G, _H, _I), Event.RAISE, When.ALWAYS, None, (Effect.CLOSE, Effect.OPEN)),
     Row((_G,), Event.CLEAR, When.ONCE, _A, (Effect.CLOSE,)),

@@ -27,7 +27,7 @@ from programs.blocks import Block
 from programs.native_cache import Cache
 from programs.stdlib_compile import CALLABLE
 from scan.abi import CONTEXT_DTYPE
-from scan.problem import fail
+from scan.problem import Place, Problem, TickworkError
 
 # Changing how functions are compiled makes all cached texts stale.
 COMPILER_VERSION = 3
@@ -183,21 +183,52 @@ def _renamed(text: str, native: str, symbol: str) -> str:
     return re.sub(r"^source_filename.*\n|^target (?:triple|datalayout).*\n", "", cleaned, flags=re.MULTILINE)
 
 
-def _explained(one: Block, error: Exception) -> Exception:
-    """numba's complaint in our form: the sentence that says what, and the line if it names one."""
-    text = str(error)
-    line = re.search(r"line (\d+)", text)
-    sentences = [part.strip() for part in text.splitlines() if part.strip()]
-    reason = next(
-        (part for part in sentences if "Cannot" in part or "not supported" in part or "Use of" in part), None
-    )
-    from scan.problem import Place
+# What numba says, and what it means. The first that is found counts.
+_SIGNATURE = re.compile(r">>> (\w+)\((.*)\)")
+_SENTENCES = (
+    "Cannot unify",
+    "Cannot",
+    "not supported",
+    "Use of",
+    "Unknown attribute",
+    "Undecided",
+    "Invalid use",
+)
+_WORDS = (
+    (r"Literal\[str\]\([^)]*\)|unicode_type", "text"), (r"Literal\[int\]\(([^)]*)\)", r"\1"),
+    (r"u?int\d+", "whole number"), (r"float\d+", "number"), (r"boolean|Literal\[bool\]\([^)]*\)", "BOOL"), (r"none", "nothing"),
+)  # fmt: skip
+_OPERATORS = {
+    "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "add": "+", "sub": "-", "mul": "*",
+    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "iadd": "+=", "isub": "-=", "imul": "*=",
+}  # fmt: skip
 
-    number = one.line
-    if line is not None and (one.text or inspect.getsourcefile(one.py_func) == one.file):
-        number = int(line[1])
-    return fail(
-        "ST5003", f"block {one.name} cannot be compiled: {reason or (sentences or ['no reason given'])[0]}",
-        place=Place(one.file, number), expected="Python over numbers, pins and state",
+
+def _explained(one: Block, error: Exception) -> Exception:
+    """numba's complaint in our form: what cannot be done, where, and by which calls it is reached."""
+    text = str(error)
+    known = bool(one.text) or inspect.getsourcefile(one.py_func) == one.file
+    lines = [int(found) for found in re.findall(r'File "[^"]*", line (\d+)', text)] if known else []
+    number, *callers = dict.fromkeys(lines) if lines else [one.line]
+    problem = Problem(
+        "ST5003", f"block {one.name} cannot be compiled: {_reason(text)}",
+        Place(one.file, number), expected="Python over numbers, pins and state",
         remedy="use numbers, if, for, while and the functions of math; no objects, texts, dictionaries or files",
+        notes=tuple(f"called at {one.file}:{line}" for line in callers),
     )  # fmt: skip
+    return TickworkError(problem)
+
+
+def _reason(text: str) -> str:
+    sentences = [part.strip() for part in text.splitlines() if part.strip() and "nopython mode" not in part]
+    signature = _SIGNATURE.search(text)
+    if signature is not None:
+        inside = signature[2]
+        for pattern, word in _WORDS:
+            inside = re.sub(pattern, word, inside)
+        return f"{_OPERATORS.get(signature[1], signature[1])} cannot be applied to ({inside})"
+    for wanted in _SENTENCES:
+        found = next((part for part in sentences if wanted in part), None)
+        if found is not None:
+            return found
+    return (sentences or ["no reason given"])[0]

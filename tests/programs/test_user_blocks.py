@@ -171,7 +171,16 @@ def test_check_when_numba_cannot_compile_a_block_then_it_says_so_before_anything
         SETTINGS, {"main.st": b"PROGRAM Main END_PROGRAM", "own.py": text.encode()}
     ).program
     assert program is not None
-    assert [problem.code for problem in check_blocks(program)] == ["ST5003"]
+    (problem,) = check_blocks(program)
+    assert problem.code == "ST5003"
+    text = f"def half(x):\n    return x / 2.0\n{WHERE}b.Y = int(half('a'))"
+    program = check_sources(
+        SETTINGS, {"main.st": b"PROGRAM Main END_PROGRAM", "own.py": text.encode()}
+    ).program
+    assert program is not None
+    (problem,) = check_blocks(program)
+    assert "/ cannot be applied to (text, number)" in problem.message
+    assert (problem.place.line, problem.notes) == (2, ("called at own.py:5",))
 
 
 def test_artifact_when_a_block_changes_then_the_program_is_another_one() -> None:

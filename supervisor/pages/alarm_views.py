@@ -18,8 +18,8 @@ from web import contexts_alarms as a
 from web.contexts_strip import StripMark
 
 NS_PER_MS = 1_000_000
-ROWS_MAX = 200  # of a list: nobody reads more, and a flood must not freeze a page
-ROWS_OF_GROUP_MAX = 20
+ROWS_MAX = 100  # of a list: nobody reads more, and a flood must not freeze a page
+ROWS_OF_GROUP_MAX = 5
 FLOOD = 50  # standing alarms from which on they are grouped by unit
 SHELVES = (("0", "until it clears"), ("900", "15 min"), ("3600", "1 h"), ("14400", "4 h"), ("28800", "8 h"))
 BEFORE_MS, AFTER_MS = 600_000, 300_000  # of a trip, on the trend

@@ -196,7 +196,8 @@ _SENTENCES = (
 )
 _WORDS = (
     (r"Literal\[str\]\([^)]*\)|unicode_type", "text"), (r"Literal\[int\]\(([^)]*)\)", r"\1"),
-    (r"u?int\d+", "whole number"), (r"float\d+", "number"), (r"boolean|Literal\[bool\]\([^)]*\)", "BOOL"), (r"none", "nothing"),
+    (r"u?int\d+", "whole number"), (r"float\d+", "number"), (r"boolean|Literal\[bool\]\([^)]*\)", "BOOL"),
+    (r"none", "nothing"),
 )  # fmt: skip
 _OPERATORS = {
     "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "add": "+", "sub": "-", "mul": "*",

@@ -78,6 +78,11 @@ def fetch_memory(engine: int, slot: int, until_ns: int) -> None:
     for area in range(w.Q_INPUTS_GOOD, w.Q_INPUTS_COPY + 1):
         fetch(slot, get(program, area), size, until_ns)
     fetch(slot, get(program, w.Q_INPUTS_RECORDED), size, until_ns)
+    ring = get(engine, w.E_RECORDS)
+    if ring != 0:
+        for line in range(0, PAGE, w.CACHE_LINE):
+            place = (get(ring, w.R_TAIL) + line) & (w.RECORDS_CAPACITY - 1)
+            prefetch_for_write(ring + w.RECORDS_HEADER_SIZE + place)
     attachment = get_acquire(engine, w.E_INPUTS)
     if attachment != 0:
         for line in range(0, min(get(attachment, w.J_SIZE), PAGE), w.CACHE_LINE):

@@ -301,7 +301,9 @@ def test_context_when_task_has_a_period_then_it_is_told() -> None:
     assert (engine.read("Period"), engine.read("Wall"), engine.read("Scan")) == (MS, 124, 2)
 
 
-def test_scan_when_it_does_not_end_then_it_is_ended_as_by_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scan_when_it_does_not_end_then_it_is_ended_as_by_the_watchdog(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(scan_limit, "LIMIT_S", 0.1)
     engine = VirtualEngine(counter().build())
     assert engine.scan(0).fault is None

@@ -36,9 +36,8 @@ def test_list_when_it_is_empty_then_it_says_when_it_was_looked_at() -> None:
 
 
 def test_list_when_flooded_then_grouped_by_unit_with_the_first_out_on_top_and_bounded() -> None:
-    made = alarm_views.alarm_list(
-        [row(number, first_out=number == 300) for number in range(1, 10_001)], AlarmCounts(), Role.OPERATOR, "", "/alarms"
-    )  # fmt: skip
+    rows = [row(number, first_out=number == 300) for number in range(1, 10_001)]
+    made = alarm_views.alarm_list(rows, AlarmCounts(), Role.OPERATOR, "", "/alarms")
     assert made.flood and made.total == 10_000
     assert [group.count for group in made.groups] == [3334, 3333, 3333]
     assert made.shown == 3 * alarm_views.ROWS_OF_GROUP_MAX <= alarm_views.ROWS_MAX

@@ -53,6 +53,7 @@ async def test_every_page_when_nobody_is_logged_in_then_it_leads_to_the_log_in()
             list_id=1,
             key_id=1,
             token_id=1,
+            name="mail",
         )
         response = await browser.http.get(path, follow_redirects=False)
         assert response.status_code == 303, path
@@ -72,6 +73,10 @@ async def test_every_page_when_nobody_is_logged_in_then_it_leads_to_the_log_in()
         ("otto", "/programs/1/deploy", 403),
         ("eva", "/programs/1/deploy", 200),
         ("eva", "/users", 403),
+        ("vera", "/notifications", 403),
+        ("otto", "/notifications", 200),
+        ("otto", "/notifications/settings/rule", 403),
+        ("eva", "/notifications/settings/rule", 200),
     ],
 )
 async def test_page_when_the_role_differs_then_it_is_open_or_refused(

@@ -253,6 +253,7 @@ async def _valve(near: int, far: int) -> AsyncIterator[asyncio.Event]:
     is_open = asyncio.Event()
     is_open.set()
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def passing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -263,6 +264,7 @@ async def _valve(near: int, far: int) -> AsyncIterator[asyncio.Event]:
 
     async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         other_reader, other_writer = await asyncio.open_connection("127.0.0.1", far)
+        writers.extend((writer, other_writer))
         for one in (passing(reader, other_writer), passing(other_reader, writer)):
             tasks.add(asyncio.create_task(one))
 
@@ -274,6 +276,9 @@ async def _valve(near: int, far: int) -> AsyncIterator[asyncio.Event]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 async def test_secured_server_when_unknown_then_is_kept_for_approval_and_then_used(

@@ -139,7 +139,7 @@ async def come_and_go(bench: Bench, files: CertificateFiles, times: int) -> None
         if number % 2:
             client.uaclient.protocol.transport.abort()
         with contextlib.suppress(Exception):
-            await manager.__aexit__(None, None, None)
+            await asyncio.wait_for(manager.__aexit__(None, None, None), 0.5)
 
 
 async def _nothing_is_left(bench: Bench) -> None:

@@ -33,6 +33,10 @@ class Initials:
         body = self.body(scope)
         value = body.expression(node, types.DINT)
         if value.unknown:
+            if not any(problem.severity == "error" for problem in self.context.diagnostics.problems()):
+                self._not_constant(
+                    node, "a whole number"
+                )  # such as a part of a literal: nobody has complained yet
             return None
         folded = body.folded(value)
         if folded is None or not isinstance(folded.value, int) or types.is_kind(folded.type, *types.TIMES):

@@ -57,8 +57,9 @@ class Table:
             return low
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             usual = default if default is not None else low
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            near = min(max(round(value), low), high) if number else usual
+            near = usual
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                near = min(max(round(value), low), high)
             return self._wrong(key, f"an integer from {low} to {high}", usual, f"write {key} = {near}")
         return value
 

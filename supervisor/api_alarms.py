@@ -133,7 +133,11 @@ async def try_alarms(call: Call) -> Trial:
     asked: NewTrial = call.body
     to_ns = asked.to_ns or time.time_ns()
     return await call.services.alarms.attempt(
-        call.actor, asked.node_id, asked.text, from_ns=asked.from_ns or to_ns - 86_400_000_000_000, to_ns=to_ns
+        call.actor,
+        asked.node_id,
+        asked.text,
+        from_ns=asked.from_ns or to_ns - 86_400_000_000_000,
+        to_ns=to_ns,
     )
 
 

@@ -198,7 +198,16 @@ def _link(
     anchor = ElementTree.Element(
         "a", {"href": href, "hx-get": href, "hx-target": "#drawer", "hx-swap": "innerHTML"}
     )
-    anchor.set("aria-label", f"Set {bound.path} to {typed}" if typed else bound.path)
+    words = " ".join(text.strip() for text in element.itertext() if text.strip())
+    if typed:
+        anchor.set(
+            "aria-label", f"{words}: set {bound.path} to {typed}" if words else f"Set {bound.path} to {typed}"
+        )
+    elif words:  # the text is the name; whoever hears it instead of seeing it hears first which tag it is
+        name = ElementTree.SubElement(anchor, "text", {"class": "tw-name"})
+        name.text = f"{bound.path} "
+    else:
+        anchor.set("aria-label", bound.path)
     position = list(parent).index(element)
     parent.remove(element)
     anchor.append(element)

@@ -131,7 +131,8 @@ def test_render_when_a_value_is_good_then_text_bar_and_state_show_it() -> None:
         '<circle data-tag="Main.Level" data-bind="state" data-states="0:off 40:high 80:fault"/>',
         value,
     )
-    text, bar, lamp = (anchor[0] for anchor in root)
+    text, bar, lamp = (anchor[-1] for anchor in root)
+    assert root[0][0].text == "Main.Level "
     assert text.text == "50.0 cm"
     assert (bar.get("height"), bar.get("y")) == ("25.00", "85.00")  # 50 of 0 to 200
     assert lamp.get("data-state") == "high"
@@ -160,10 +161,11 @@ def test_render_when_ids_are_those_of_the_page_then_they_are_renamed_with_what_r
 
 def test_render_when_an_element_sets_a_value_then_its_link_leads_to_the_form_with_it() -> None:
     root = shown(
-        '<g data-tag="Main.Level" data-set="TRUE"><rect/></g>', tag("FALSE", value=False, type_="BOOL")
+        '<g data-tag="Main.Level" data-set="TRUE"><rect/><text>On</text></g>',
+        tag("FALSE", value=False, type_="BOOL"),
     )
     assert root[0].get("href") == "/runtimes/n1/tag?path=Main.Level&value=TRUE"
-    assert root[0].get("aria-label") == "Set Main.Level to TRUE"
+    assert root[0].get("aria-label") == "On: set Main.Level to TRUE"
 
 
 @pytest.mark.parametrize(

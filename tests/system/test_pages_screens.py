@@ -65,7 +65,7 @@ def test_screen_when_values_change_then_the_drawing_follows_and_a_button_asks_fi
     expect(level).not_to_have_attribute("height", height or "", timeout=10_000)
     expect(words).not_to_have_text(text or "", timeout=10_000)
     expect(words).to_contain_text(" %")
-    page.get_by_role("link", name="Set Control.Auto to FALSE").click()
+    page.get_by_role("link", name="set Control.Auto to FALSE").click()
     drawer = page.get_by_role("dialog")
     expect(drawer.get_by_role("heading", name="Control.Auto")).to_be_visible()
     expect(drawer.locator('[name="value"]').first).to_have_value("FALSE")

@@ -333,7 +333,7 @@ def test_swap_when_new_program_takes_too_long_on_trial_then_old_one_is_back(scan
 def test_swap_when_a_scan_does_not_end_then_refused_and_nothing_has_changed(scan: ScanProcess) -> None:
     view = start(scan, Main={"watchdog_ms": 60_000})
     lane = CommandLane.open(scan.directory, "gate")
-    poke(view, lane, "Work", 2_000_000_000)  # some seconds in one scan
+    poke(view, lane, "Work", 9_000_000_000)  # some seconds in one scan
     wait_for(lambda: view.snapshot().mono_ns < time.monotonic_ns() - 200_000_000, "the long scan")
     generation = view.generation
     path = scan.directory / "late.app"

@@ -4,44 +4,50 @@
 
   // ---------------------------------------------------------------- sound
 
-  // One looping buffer needs no timer, so it goes on in a hidden tab; silence is this browser's alone.
+  // One looping element needs no timer, so it goes on in a hidden tab; silence is this browser's alone. The browser
+  // lets a page sound only after somebody has touched it: until then `play` is refused, and the strip says so.
   const KEY = "tickwork.silenced";
-  let context = null;
-  let source = null;
+  const RATE = 8000;
+  let audio = null;
+  let sounding = false;
 
   const strip = () => document.getElementById("alarm-strip");
   const silenced = () => localStorage.getItem(KEY) || "";
-  // A browser lets a page sound only after somebody has touched it, or a page before it in the same tab.
-  const TOUCHED = "tickwork.touched";
-  const touched = () => navigator.userActivation?.hasBeenActive || sessionStorage.getItem(TOUCHED) === "1";
-
-  function pattern(audio) {
-    const seconds = 1.6;
-    const buffer = audio.createBuffer(1, audio.sampleRate * seconds, audio.sampleRate);
-    const data = buffer.getChannelData(0);
-    for (let i = 0; i < data.length; i++) {
-      const t = i / audio.sampleRate;
+  function wave() {
+    const samples = new Int16Array(RATE * 1.6);
+    for (let i = 0; i < samples.length; i++) {
+      const t = i / RATE;
       const on = t < 0.18 || (t > 0.28 && t < 0.46);
-      data[i] = on ? 0.2 * Math.sin(2 * Math.PI * (t < 0.25 ? 880 : 660) * t) : 0;
+      samples[i] = on ? 6500 * Math.sin(2 * Math.PI * (t < 0.25 ? 880 : 660) * t) : 0;
     }
-    return buffer;
+    const head = new DataView(new ArrayBuffer(44)); // RIFF, PCM, one channel, 16 bits
+    [..."RIFF    WAVEfmt "].forEach((sign, at) => head.setUint8(at, sign.charCodeAt(0)));
+    head.setUint32(4, 36 + samples.byteLength, true);
+    [[16, 16, 4], [20, 1, 2], [22, 1, 2], [24, RATE, 4], [28, RATE * 2, 4], [32, 2, 2], [34, 16, 2]].forEach(([at, value, size]) =>
+      size === 4 ? head.setUint32(at, value, true) : head.setUint16(at, value, true));
+    [..."data"].forEach((sign, at) => head.setUint8(36 + at, sign.charCodeAt(0)));
+    head.setUint32(40, samples.byteLength, true);
+    return URL.createObjectURL(new Blob([head, samples], { type: "audio/wav" }));
   }
 
   function play() {
-    if (!touched()) return;
-    context ||= new AudioContext();
-    if (context.state === "suspended") context.resume();
-    if (source) return;
-    source = context.createBufferSource();
-    source.buffer = pattern(context);
-    source.loop = true;
-    source.connect(context.destination);
-    source.start();
+    if (!audio) {
+      audio = new Audio(wave());
+      audio.loop = true;
+    }
+    if (!audio.paused) return;
+    audio.play().then(() => heard(true), () => heard(false));
+  }
+
+  function heard(now) {
+    if (sounding === now) return;
+    sounding = now;
+    show();
   }
 
   function stop() {
-    source?.stop();
-    source = null;
+    audio?.pause();
+    sounding = false;
   }
 
   function show() {
@@ -54,10 +60,9 @@
     button.hidden = !due || quiet;
     if (due && !quiet) play();
     else stop();
-    const blocked = !source || context.state !== "running";
-const said = !due ? "" : quiet ? "silenced" : blocked ? "sound is blocked: click anywhere on the page" : "sounding";
+    const said = !due ? "" : quiet ? "silenced" : sounding ? "sounding" : "sound is blocked: click anywhere on the page";
     if (words.textContent !== said) words.textContent = said; // the observer below would see it and come back
-    document.documentElement.dataset.alarmSound = source ? "on" : "off";
+    document.documentElement.dataset.alarmSound = sounding ? "on" : "off";
     speak(element);
   }
 
@@ -71,9 +76,7 @@ const said = !due ? "" : quiet ? "silenced" : blocked ? "sound is blocked: click
   }
 
   document.addEventListener("click", (event) => {
-    sessionStorage.setItem(TOUCHED, "1");
     if (event.target.closest?.("[data-silence]")) localStorage.setItem(KEY, strip().dataset.soundKey);
-    if (context?.state === "suspended") context.resume().then(show);
     show();
   });
   window.addEventListener("storage", (event) => event.key === KEY && show());

@@ -203,6 +203,8 @@ def test_program_when_frozen_then_a_recorded_scan_is_stepped_through_and_says_wh
     expect(row.locator("[data-frozen-value]")).to_have_text(value or "no value", timeout=SLOW_MS)
     page.get_by_role("link", name="Live again").click()
     expect(page.get_by_role("link", name="Freeze at a scan")).to_be_visible(timeout=SLOW_MS)
+    page.goto(f"{page.url.partition('?')[0]}?file=main.st#L30")  # as an alarm names its source
+    expect(page.locator(".cm-activeLineGutter").first).to_have_text("30", timeout=SLOW_MS)
 
 
 def test_program_when_changed_in_the_page_then_the_plant_follows(page: Page, demo: dict[str, Any]) -> None:

@@ -17,6 +17,13 @@
     editor.showLive(byLine);
   }
 
+  function follow() {
+    const place = /^#L(\d{1,6})$/.exec(location.hash); // as links from alarms have it
+    if (place) editor.goTo(Number(place[1]), 1);
+  }
+  window.addEventListener("hashchange", follow);
+  follow();
+
   if (editor.dataset.frozen) {
     freeze(JSON.parse(editor.dataset.frozen));
     return;
